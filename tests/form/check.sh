@@ -1,0 +1,31 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: Apache-2.0
+# Form: every source file opens with one SPDX line of the licence its folder has; no link in docs/ or a README points nowhere.
+set -uo pipefail
+cd "$(dirname "$0")/../.."
+failed=0
+complain() { echo "form: $1" >&2; failed=1; }
+
+licence_for() {
+  case "$1" in
+    guest-kernel-mods/*.h | hyp/abi/*) echo 'GPL-2.0-only' ;;
+    guest-kernel-mods/*) echo 'GPL-2.0-only' ;;
+    *) echo 'Apache-2.0' ;;
+  esac
+}
+
+while read -r file; do
+  want=$(licence_for "$file")
+  head -n 3 "$file" | grep -q "SPDX-License-Identifier: .*$want" || complain "$file: no SPDX line with $want in its first three lines"
+  [ "$(head -n 5 "$file" | grep -c 'SPDX-License-Identifier')" -le 1 ] || complain "$file: more than one SPDX line"
+done < <(git ls-files | grep -E '\.(c|h|cpp|hpp|S|py|sh|proto|cmake|ld|lds|dts|lds\.S)$|(^|/)(Makefile|Kbuild|CMakeLists\.txt)$')
+
+while read -r file; do
+  dir=$(dirname "$file")
+  while read -r target; do
+    [ -e "$dir/$target" ] || complain "$file: links to $target, which does not exist"
+  done < <(grep -oE '\]\([^)#]+' "$file" | sed 's/^](//' | grep -vE '^[a-z]+:' | sort -u)
+done < <(git ls-files '*.md')
+
+[ "$failed" -eq 0 ] && echo "form: licence lines and links are in order"
+exit "$failed"
