@@ -90,7 +90,7 @@ apt_root() {
   if [ ! -f "$dir/updated" ]; then
     uri=$(mirror)
     rm -rf "$dir"
-    mkdir -p "$dir"/{lists/partial,archives/partial,etc/preferences.d}
+    mkdir -p "$dir"/{lists/partial,archives/partial,none/partial,etc/preferences.d}
     : >"$dir/status"
     echo "deb [signed-by=/usr/share/keyrings/debian-archive-keyring.gpg] $uri $1 main" >"$dir/sources.list"
     cat >"$dir/apt.conf" <<END
@@ -124,8 +124,10 @@ fetch_closure() {
   local conf list
   conf=$(apt_root "$1" "$2")
   shift 2
-  list=$(APT_CONFIG="$conf" apt-get -qq -y --print-uris install "$@" | awk '{ print $2 }') ||
-    die "the archive has no consistent set of: $*"
+  # Asked with an empty archive folder, because it leaves out what is already downloaded.
+  list=$(APT_CONFIG="$conf" apt-get -qq -y -o Dir::Cache::archives="$(dirname "$conf")/none" --print-uris install "$@" |
+    awk '{ print $2 }')
+  [ -n "$list" ] || die "the archive has no consistent set of: $*"
   APT_CONFIG="$conf" apt-get -qq -y --download-only install "$@" >&2 || die "download failed: $*"
   local name
   for name in $list; do echo "$(dirname "$conf")/archives/$name"; done
