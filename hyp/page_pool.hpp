@@ -50,6 +50,8 @@ class PagePool {
     std::uint64_t given_out = 0;  // pages below first_page + given_out have been taken at least once
   };
 
+  [[nodiscard]] std::optional<Phys> take_fresh();
+
   Memory memory_;
   mutable SpinLock lock_;
   std::array<Range, max_ranges> ranges_{};
