@@ -1,0 +1,42 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Packs the host instance's initramfs: the base of host-rootfs.sh, the programs of the phone build, amphion_host.ko.
+# Usage: toolchain/host-initramfs.sh OUT [PHONE_BUILD [MODULE]]
+#   (default: build/phone, and build/modules/.../amphion_host.ko; what is not built is left out, with a note)
+# lz4, because an emulated CPU unpacks it.
+. "$(dirname "$0")/common.sh"
+. "$(dirname "$0")/rootfs.sh"
+
+readonly OUT=${1:?usage: toolchain/host-initramfs.sh OUT [PHONE_BUILD [MODULE]]}
+readonly PHONE_BUILD=${2:-$ROOT_DIR/build/phone}
+readonly MODULE=${3:-$ROOT_DIR/build/modules/guest-kernel-mods/amphion_host/amphion_host.ko}
+
+pack() {
+  tree=$(mktemp -d "$AMPHION_CACHE/tmp/host.XXXXXX")
+  trap 'rm -rf "$tree"' EXIT
+  cp -a "$AMPHION_CACHE/rootfs/host-base/." "$tree/"
+  install_program "$tree" phoned usr/sbin
+  install_program "$tree" amphion usr/bin
+  install_program "$tree" amphion-run usr/bin
+  if [ -f "$MODULE" ]; then
+    cp "$MODULE" "$tree/modules/amphion_host.ko"
+    arm-linux-gnueabihf-strip --strip-debug "$tree/modules/amphion_host.ko"
+  else
+    say "no $MODULE: the host instance will have no /dev/amphion"
+  fi
+  mkdir -p "$(dirname "$OUT")"
+  archive "$tree" "$OUT" lz4 -l -9 -q -c
+}
+
+install_program() {  # tree, name, folder
+  local path
+  path=$(find "$PHONE_BUILD" -type f -name "$2" -perm -u+x 2>/dev/null | head -n1) || true
+  if [ -n "$path" ]; then
+    arm-linux-gnueabihf-strip -o "$1/$3/$2" "$path"
+  else
+    say "no $2 in $PHONE_BUILD: left out"
+  fi
+}
+
+[ -d "$AMPHION_CACHE/rootfs/host-base" ] || "$TOOLCHAIN_DIR/host-rootfs.sh"
+step host-initramfs pack
