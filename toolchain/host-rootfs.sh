@@ -21,6 +21,7 @@ make_host_base() {
   install_libraries "$out" "$AMPHION_CACHE/sysroot"
   cp -r "$TOOLCHAIN_DIR/rootfs/host/." "$out/"
   cp "$TOOLCHAIN_DIR/rootfs/host-init" "$out/init"
+  install -Dm644 "$AMPHION_CACHE/rootfs/font-8x16" "$out/usr/share/amphion/font-8x16"
   rm -rf "$AMPHION_CACHE/rootfs/host-base"
   mv "$out" "$AMPHION_CACHE/rootfs/host-base"
   cat "$(stamp_file sysroot)" | tail -n +2
@@ -38,7 +39,7 @@ install_libraries() {  # tree, sysroot
   done
 }
 
-for part in kernel sysroot guest-rootfs; do
+for part in kernel sysroot guest-rootfs font; do
   [ -f "$(stamp_file "$part")" ] || "$TOOLCHAIN_DIR/$part.sh"
 done
 once host-rootfs "$(key "$0" "$TOOLCHAIN_DIR/rootfs.sh" "$TOOLCHAIN_DIR/rootfs/host" "$TOOLCHAIN_DIR/rootfs/host-init" \
