@@ -152,7 +152,9 @@ class Vgic {
   [[nodiscard]] std::uint32_t route(std::uint32_t vcpu, std::uint32_t intid);
   Mask refresh(std::uint32_t vcpu, std::uint32_t intid);
   Mask input(std::uint32_t vcpu, std::uint32_t intid, bool level);
+  [[nodiscard]] bool outdated(const Line& l) const;
   void reset_line(std::uint32_t vcpu, std::uint32_t intid);
+  void reset_interface(std::uint32_t vcpu);
 
   [[nodiscard]] std::uint32_t read_word(std::uint32_t vcpu, std::uint32_t offset);
   Mask write_word(std::uint32_t vcpu, std::uint32_t offset, std::uint32_t value, std::uint32_t mask);
@@ -161,10 +163,13 @@ class Vgic {
                   std::uint32_t mask);
   [[nodiscard]] std::uint32_t read_bytes(std::uint32_t vcpu, std::uint32_t offset);
   Mask write_bytes(std::uint32_t vcpu, std::uint32_t offset, std::uint32_t value, std::uint32_t mask);
+  [[nodiscard]] std::uint32_t read_config(std::uint32_t vcpu, std::uint32_t first);
   Mask write_config(std::uint32_t vcpu, std::uint32_t first, std::uint32_t value, std::uint32_t mask);
   Mask write_line_bit(std::uint32_t vcpu, std::uint32_t intid, std::uint32_t group, bool value);
   Mask send_sgi(std::uint32_t vcpu, std::uint32_t value);
   Mask change_sgi_sources(std::uint32_t vcpu, std::uint32_t intid, std::uint8_t set, std::uint8_t clear);
+  [[nodiscard]] std::uint32_t read_sgi_sources(std::uint32_t vcpu, std::uint32_t first);
+  Mask write_sgi_sources(std::uint32_t vcpu, std::uint32_t offset, std::uint32_t value);
   void set_enabled(std::uint32_t intid, Line& l, bool enabled);
   void set_targets(std::uint32_t intid, Line& l, std::uint8_t targets);
   void set_edge(std::uint32_t intid, Line& l, bool edge);
@@ -174,6 +179,7 @@ class Vgic {
 
   void select(std::uint32_t vcpu, Selection& selection);
   void load(std::uint32_t vcpu, std::uint32_t intid);
+  [[nodiscard]] std::uint32_t load_sgi(Line& l);
   void unload(std::uint32_t vcpu, std::uint32_t slot);
   void end_unlisted(std::uint32_t vcpu, std::uint32_t count);
 

@@ -1,0 +1,137 @@
+// SPDX-License-Identifier: Apache-2.0
+// The virtual GIC: lines, their inputs, and which vCPU has work. Registers stand in vgic_distributor.cpp, list
+// registers in vgic_lists.cpp, the saved state in vgic_state.cpp.
+#include "hyp/vgic.hpp"
+
+namespace amphion::hyp {
+
+void Vgic::init(std::uint32_t vcpus, std::uint32_t list_registers, PhysicalLines* physical) {
+  const LockGuard guard(lock_);
+  vcpus_ = vcpus;
+  list_registers_ = list_registers < VgicCpu::max_lrs ? list_registers : VgicCpu::max_lrs;
+  physical_ = physical;
+  ctlr_ = 0;
+  for (std::uint32_t v = 0; v < max_vcpus; ++v) {
+    cpus_[v] = Cpu{};
+    reset_interface(v);
+    for (std::uint32_t intid = 0; intid < private_lines; ++intid) reset_line(v, intid);
+  }
+  for (std::uint32_t intid = private_lines; intid < lines; ++intid) reset_line(0, intid);
+}
+
+void Vgic::reset_line(std::uint32_t vcpu, std::uint32_t intid) {
+  Line& l = line(vcpu, intid);
+  l = Line{};
+  l.enabled = l.edge = intid < sgis;
+  if (intid < private_lines) {
+    l.targets = static_cast<std::uint8_t>(1u << vcpu);
+    l.home = static_cast<std::uint8_t>(vcpu);
+  } else {
+    l.targets = vcpus_ == 1 ? 1 : 0;  // a uniprocessor GIC has one target only (4.3.12)
+  }
+}
+
+// The least binary points that five bits of priority allow: 2 and 3.
+void Vgic::reset_interface(std::uint32_t vcpu) {
+  cpus_[vcpu].interface.vmcr = 3u << 18 | 2u << 21;
+  cpus_[vcpu].interface.apr = 0;
+}
+
+void Vgic::reset_cpu_interface(std::uint32_t vcpu) {
+  const LockGuard guard(lock_);
+  reset_interface(vcpu);
+}
+
+Vgic::Line& Vgic::line(std::uint32_t vcpu, std::uint32_t intid) {
+  return intid < private_lines ? cpus_[vcpu].line[intid] : spi_[intid - private_lines];
+}
+
+bool Vgic::pending(const Line& l) { return l.latch || l.sources != 0 || (l.hw ? l.raised : !l.edge && l.level); }
+
+bool Vgic::group_enabled(const Line& l) const { return (ctlr_ >> (l.group1 ? 1 : 0) & 1) != 0; }
+
+// The vCPU that the line concerns; max_vcpus if none. Of several targets it is the first.
+std::uint32_t Vgic::route(std::uint32_t vcpu, std::uint32_t intid) {
+  if (intid < private_lines) return vcpu;
+  const Line& l = line(vcpu, intid);
+  if (l.active || l.loaded) return l.home;
+  return l.targets == 0 ? max_vcpus : static_cast<std::uint32_t>(__builtin_ctz(l.targets));
+}
+
+// After any change of a line: moves its work bit to where it belongs, and tells whom to kick.
+Vgic::Mask Vgic::refresh(std::uint32_t vcpu, std::uint32_t intid) {
+  const Line& l = line(vcpu, intid);
+  const std::uint32_t to = route(vcpu, intid);
+  const std::uint32_t bit = 1u << intid % 32;
+  const bool wanted = l.enabled && pending(l);
+  if (intid >= private_lines) {
+    for (Cpu& cpu : cpus_) cpu.work[intid / 32] &= ~bit;
+  }
+  if (to == max_vcpus) return 0;
+  std::uint32_t& word = cpus_[to].work[intid / 32];
+  word = l.active || l.loaded || wanted ? word | bit : word & ~bit;
+  if (l.loaded) return outdated(l) ? 1u << to : 0;
+  return wanted && !l.active && group_enabled(l) ? 1u << to : 0;
+}
+
+// Whether the list register that holds the line must be written anew: something came, or what was loaded as pending
+// shall not be any more.
+bool Vgic::outdated(const Line& l) const {
+  if (l.latch || l.raised || l.drop_pending || l.drop_active || l.make_active) return true;
+  const bool wanted = l.enabled && group_enabled(l) && (l.lr_latch || pending(l));
+  return wanted != l.lr_pending;
+}
+
+Vgic::Mask Vgic::input(std::uint32_t vcpu, std::uint32_t intid, bool level) {
+  Line& l = line(vcpu, intid);
+  if (l.level == level) return 0;
+  l.level = level;
+  if (l.hw) return 0;
+  if (l.edge && level) l.latch = true;
+  return refresh(vcpu, intid);
+}
+
+Vgic::Mask Vgic::set_line(std::uint32_t intid, bool level) {
+  if (intid < private_lines || intid >= lines) return 0;
+  const LockGuard guard(lock_);
+  return input(0, intid, level);
+}
+
+Vgic::Mask Vgic::set_private_line(std::uint32_t vcpu, std::uint32_t intid, bool level) {
+  if (vcpu >= vcpus_ || intid < sgis || intid >= private_lines) return 0;
+  const LockGuard guard(lock_);
+  return input(vcpu, intid, level);
+}
+
+Vgic::Mask Vgic::pend(std::uint32_t intid) {
+  if (intid < private_lines || intid >= lines) return 0;
+  const LockGuard guard(lock_);
+  line(0, intid).latch = true;
+  return refresh(0, intid);
+}
+
+Vgic::Mask Vgic::raise_hw(std::uint32_t vcpu, std::uint32_t intid, std::uint32_t physical_intid) {
+  if (vcpu >= vcpus_ || intid < sgis || intid >= lines) return 0;
+  const LockGuard guard(lock_);
+  Line& l = line(vcpu, intid);
+  l.hw = l.raised = l.level = true;
+  l.physical = static_cast<std::uint16_t>(physical_intid);
+  return refresh(vcpu, intid);
+}
+
+void Vgic::bind_hw(std::uint32_t vcpu, std::uint32_t intid, std::uint32_t physical_intid) {
+  if (vcpu >= vcpus_ || intid < sgis || intid >= lines) return;
+  const LockGuard guard(lock_);
+  Line& l = line(vcpu, intid);
+  l.hw = true;
+  l.physical = static_cast<std::uint16_t>(physical_intid);
+}
+
+bool Vgic::hw_active(std::uint32_t vcpu, std::uint32_t intid) {
+  if (vcpu >= vcpus_ || intid < sgis || intid >= lines) return false;
+  const LockGuard guard(lock_);
+  const Line& l = line(vcpu, intid);
+  return l.hw && (l.raised || l.active);
+}
+
+}  // namespace amphion::hyp
