@@ -1,0 +1,338 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloud-side/amphiond/instance.hpp"
+
+#include <spdlog/spdlog.h>
+
+#include "cloud-side/amphiond/adoption.hpp"
+#include "cloud-side/amphiond/arriving_image.hpp"
+#include "cloud-side/amphiond/leaving_image.hpp"
+
+namespace amphion::cloud {
+namespace {
+
+using link::ErrorCode;
+using link::Verdict;
+
+double seconds(std::chrono::milliseconds time) { return static_cast<double>(time.count()) / 1000; }
+
+void log_report(const std::string& name, const char* what, const link::HandoverReport& report) {
+  const auto& p = report.progress;
+  spdlog::info("{}: {} of generation {} {} after {:.2f} s (stopped {:.2f} s): {} blocks, {} bytes raw, {} bytes sent{}",
+               name, what, report.generation, text(report.outcome), seconds(p.total), seconds(p.stopped), p.blocks_sent,
+               p.raw_bytes, p.sent_bytes, report.reason.empty() ? "" : ": " + report.reason);
+}
+
+}  // namespace
+
+Instance::Instance(std::string name, std::filesystem::path folder, Host host, Tell tell)
+    : name_(std::move(name)),
+      folder_(host.files, std::move(folder)),
+      host_(host),
+      tell_(std::move(tell)),
+      keeper_(name_, folder_, host.starter, host.small_files, tell_) {}
+
+Instance::~Instance() { end_handover(); }
+
+std::optional<link::InstanceRecord> Instance::record() {
+  auto loaded = host_.records.load(name_);
+  if (loaded) return *loaded;
+  if (loaded.error().code != ErrorCode::not_found) spdlog::error("{}", loaded.error().text);
+  return std::nullopt;
+}
+
+void Instance::set_activity(const char* activity) {
+  const std::lock_guard lock(mutex_);
+  activity_ = activity;
+}
+
+void Instance::set_cancel(std::function<void()> cancel) {
+  const std::lock_guard lock(mutex_);
+  cancel_ = std::move(cancel);
+  if (cancel_ && cancelled_) cancel_();
+}
+
+// ---- when amphiond starts ----
+
+void Instance::recover() {
+  const auto known = record();
+  if (!known) return;
+  if (const auto dropped = guarded([&] { folder_.discard_staging(); }); !dropped) {
+    spdlog::warn("{}", dropped.error().text);
+  }
+  check_base();
+  auto what = decide({link::start_decision(link::pb::SIDE_CLOUD, *known), keeper_.runs_in_folder(),
+                      folder_.has(known->saved), folder_.run_is_fresh(known->saved)});
+  if (what == Adoption::adopt) {
+    const auto adopted = keeper_.adopt(*known);
+    if (!adopted) {
+      spdlog::error("{}: {}", name_, adopted.error().text);
+      what = folder_.has(known->saved) ? Adoption::restart : Adoption::lost;
+    }
+  }
+  spdlog::info("{}: {}", name_, text(what));
+  if (what != Adoption::adopt) keeper_.kill();
+  if (what == Adoption::start || what == Adoption::restart) {
+    if (const auto started = start_clone(*known); !started) return;
+  }
+  if (what == Adoption::restart) {
+    keeper_.set_note("the clone was gone when the cloud server started: went on from the state in which it was docked");
+  }
+  if (what == Adoption::lost) keeper_.set_note("it should be in the cloud, and there is no image of it");
+}
+
+// The folder of the synchronised copy may be missing: the hash list alone is no copy.
+void Instance::check_base() {
+  auto known = record();
+  if (!known || known->base == 0 || folder_.has(known->base)) return;
+  known->base = 0;
+  if (const auto stored = host_.records.store(*known); !stored) spdlog::error("{}", stored.error().text);
+}
+
+link::Status Instance::start_clone(const link::InstanceRecord& record) {
+  keeper_.kill();
+  auto started = keeper_.start(record);
+  if (!started) {
+    spdlog::error("{}: the clone does not start: {}", name_, started.error().text);
+    keeper_.set_note("the clone does not start: " + started.error().text);
+  }
+  return started;
+}
+
+// ---- at the beginning of a session ----
+
+void Instance::reconcile(const link::pb::Claim* theirs) {
+  const auto known = record();
+  if (!known) return;
+  const auto verdict = link::reconcile(link::pb::SIDE_CLOUD, claim_of(*known), theirs);
+  spdlog::info("{}: generation {}: {}", name_, known->generation, text(verdict));
+  if (theirs == nullptr) return;
+  const auto now = link::apply(verdict, host_.records, name_, *theirs);
+  if (!now) {
+    spdlog::error("{}: {}", name_, now.error().text);
+    return;
+  }
+  if (verdict == Verdict::discard_prepared) {
+    ArrivingImage(folder_, std::nullopt, nullptr).discard(known->prepared);
+  } else {
+    act_on(verdict, *now);
+  }
+  if (keeper_.present()) tell_(keeper_.acknowledge());
+}
+
+void Instance::act_on(Verdict verdict, const link::InstanceRecord& record) {
+  if (verdict == Verdict::take) {
+    (void)ArrivingImage(folder_, std::nullopt, [this](const auto& r) { return start_clone(r); }).start(record);
+  }
+  if (verdict == Verdict::follow) {
+    keeper_.kill();
+    if (const auto gone = guarded([&] { folder_.discard_run(); }); !gone) spdlog::warn("{}", gone.error().text);
+  }
+  if (verdict == Verdict::conflict) {
+    keeper_.set_note("phone and cloud disagree about where it lives; neither starts it anew");
+  }
+}
+
+// ---- hand-overs ----
+
+bool Instance::begin_handover(const char* activity) {
+  const std::lock_guard lock(mutex_);
+  if (handover_runs_) return false;
+  if (handover_.joinable()) handover_.join();  // it has said that it is done
+  handover_runs_ = true;
+  cancelled_ = false;
+  activity_ = activity;
+  return true;
+}
+
+void Instance::launch(std::function<void()> work) {
+  const std::lock_guard lock(mutex_);
+  handover_ = std::thread([this, work = std::move(work)] {
+    work();
+    const std::lock_guard done(mutex_);
+    cancel_ = nullptr;
+    activity_ = nullptr;
+    handover_runs_ = false;
+  });
+}
+
+void Instance::end_handover() {
+  std::thread ending;
+  {
+    const std::lock_guard lock(mutex_);
+    cancelled_ = true;
+    if (cancel_) cancel_();
+    ending = std::move(handover_);
+  }
+  if (ending.joinable()) ending.join();
+}
+
+void Instance::dock(const link::pb::Offer& offer, std::shared_ptr<link::Channel> channel) {
+  if (!begin_handover("arriving")) {
+    link::pb::Abort abort;
+    *abort.mutable_id() = offer.id();
+    abort.set_reason("a hand-over of " + name_ + " is already under way");
+    (void)channel->send(abort);
+    return;
+  }
+  launch([this, offer, channel = std::move(channel)] { run_dock(offer, *channel); });
+}
+
+void Instance::run_dock(const link::pb::Offer& offer, link::Channel& channel) {
+  std::optional<std::string> refused;
+  if (keeper_.present()) refused = name_ + " is already in the cloud";
+  check_base();
+  ArrivingImage image(folder_, refused, [this](const auto& record) { return start_clone(record); });
+  link::HandoverDestination engine(channel, host_.records, image);
+  set_cancel([&engine] { engine.cancel(); });
+  const auto report = engine.run(offer);
+  set_cancel(nullptr);
+  log_report(name_, "dock", report);
+  if (!record() && report.outcome == link::Outcome::aborted) {
+    (void)guarded([&] { host_.files.remove_all(folder_.path()); });
+  }
+}
+
+void Instance::undock(link::Session& session, const link::pb::UndockRequest& request) {
+  if (!begin_handover("shrinking")) {
+    return refuse_undock(request, "a hand-over of " + name_ + " is already under way", 0);
+  }
+  auto channel = session.channel(name_);
+  if (!channel) {
+    const std::lock_guard lock(mutex_);
+    handover_runs_ = false;
+    activity_ = nullptr;
+    return refuse_undock(request, channel.error().text, 0);
+  }
+  launch([this, request, channel = *channel] { run_undock(channel, request); });
+}
+
+void Instance::refuse_undock(const link::pb::UndockRequest& request, const std::string& reason,
+                             std::uint64_t uses_bytes) {
+  spdlog::info("{}: undocking is refused: {}", name_, reason);
+  link::pb::UndockRefused refused;
+  refused.set_instance(name_);
+  refused.set_reason(reason);
+  refused.set_uses_bytes(uses_bytes);
+  refused.set_bound_bytes(request.bound_bytes());
+  tell_(refused);
+}
+
+void Instance::run_undock(const std::shared_ptr<link::Channel>& channel, const link::pb::UndockRequest& request) {
+  const auto known = record();
+  if (!known || known->place != link::pb::SIDE_CLOUD) return refuse_undock(request, name_ + " is not in the cloud", 0);
+  if (!keeper_.present()) return refuse_undock(request, name_ + " does not run in the cloud: " + keeper_.note(), 0);
+  if (request.bound_bytes() == 0 || request.vcpus_allowed() == 0) {
+    return refuse_undock(request, "the phone did not say what it gives " + name_, 0);
+  }
+  if (!shrunk(request, *known)) {
+    (void)keeper_.set_size(known->shape.memory_bytes, known->shape.vcpus);
+    return;
+  }
+  send_home(*channel, request, *known);
+}
+
+bool Instance::shrunk(const link::pb::UndockRequest& request, const link::InstanceRecord& record) {
+  const ShrinkTarget target{std::min(request.bound_bytes(), record.shape.memory_bytes),
+                            std::min(request.vcpus_allowed(), record.shape.vcpus)};
+  const ShrinkPort port{
+      [&](const ShrinkTarget& to) { return keeper_.set_size(to.memory_bytes, to.vcpus); },
+      [&] { return keeper_.memory(); },
+      [&] { return keeper_.facts().vcpus_online; },
+      [&](std::uint64_t has) { report_progress(request, "shrinking", has); },
+      [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); },
+      [&] { return cancelled_.load(); },
+  };
+  const auto memory = shrink(port, target, host_.shrink_limits);
+  if (!memory) {
+    refuse_undock(request, memory.error().text, 0);
+    return false;
+  }
+  std::uint64_t uses = 0;
+  const auto counted = guarded([&] {
+    Image live(host_.files, folder_.run(), Files::Mode::read);
+    uses = live.count_nonzero(link::pb::REGION_MEMORY) * link::block_bytes;
+  });
+  if (!counted) refuse_undock(request, counted.error().text, 0);
+  if (counted && uses > request.bound_bytes()) {
+    refuse_undock(request, refusal(name_, uses, request.bound_bytes()), uses);
+  }
+  spdlog::info("{}: shrunk to {} bytes, {} of them in use", name_, *memory, uses);
+  return counted.ok() && uses <= request.bound_bytes();
+}
+
+void Instance::send_home(link::Channel& channel, const link::pb::UndockRequest& request,
+                         const link::InstanceRecord& record) {
+  set_activity("leaving");
+  std::optional<LeavingImage> image;
+  const auto opened = guarded([&] {
+    const auto base = record.base != 0 && folder_.has(record.base) ? std::optional(record.base) : std::nullopt;
+    image.emplace(folder_, keeper_, base);
+  });
+  if (!opened) return refuse_undock(request, opened.error().text, 0);
+  link::SourceOptions options;
+  options.bound_bytes = request.bound_bytes();
+  options.vcpus_allowed = request.vcpus_allowed();
+  link::HandoverSource engine(channel, host_.records, *image, name_, options);
+  set_cancel([&engine] { engine.cancel(); });
+  const auto report = engine.run();
+  set_cancel(nullptr);
+  log_report(name_, "undock", report);
+  if (report.outcome == link::Outcome::stuck) keeper_.set_note(report.reason);
+  check_base();
+}
+
+void Instance::report_progress(const link::pb::UndockRequest& request, const char* phase, std::uint64_t uses_bytes) {
+  link::pb::UndockProgress progress;
+  progress.set_instance(name_);
+  progress.set_phase(phase);
+  progress.set_uses_bytes(uses_bytes);
+  progress.set_bound_bytes(request.bound_bytes());
+  tell_(progress);
+}
+
+// ---- what it is like ----
+
+link::pb::InstanceStatus Instance::status() {
+  link::pb::InstanceStatus status;
+  status.set_instance(name_);
+  const auto known = record();
+  const auto facts = keeper_.facts();
+  {
+    const std::lock_guard lock(mutex_);
+    const bool here = known && known->place == link::pb::SIDE_CLOUD;
+    const char* resting = !here ? "on the phone" : facts.present ? "running" : "stopped";
+    status.set_state(activity_ != nullptr ? activity_ : resting);
+  }
+  if (known) status.set_generation(known->generation);
+  status.set_vcpus_online(facts.vcpus_online);
+  status.set_memory_bytes(facts.memory_bytes);
+  status.set_resident_bytes(facts.resident_bytes);
+  status.set_input_sequence(keeper_.acknowledge().reached());
+  status.set_running_ms(static_cast<std::uint64_t>(facts.running.count()));
+  status.set_note(keeper_.note());
+  return status;
+}
+
+nlohmann::json Instance::describe() {
+  const auto known = record();
+  const auto facts = keeper_.facts();
+  const auto said = status();
+  nlohmann::json out{{"instance", name_},
+                     {"state", said.state()},
+                     {"vcpus_online", facts.vcpus_online},
+                     {"memory_bytes", facts.memory_bytes},
+                     {"resident_bytes", facts.resident_bytes},
+                     {"running_ms", facts.running.count()},
+                     {"pid", facts.pid},
+                     {"console", facts.console.string()},
+                     {"input_reached", said.input_sequence()},
+                     {"note", said.note()}};
+  if (known) {
+    out["place"] = known->place == link::pb::SIDE_CLOUD ? "cloud" : "phone";
+    out["generation"] = known->generation;
+    out["prepared"] = known->prepared;
+  }
+  return out;
+}
+
+}  // namespace amphion::cloud

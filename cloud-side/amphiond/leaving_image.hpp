@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: Apache-2.0
+// A docked instance as the source engine sees it (link/handover_source.hpp says the order of calls). QEMU keeps no
+// dirty log that another process could read, so what is dirty is found by comparing the clone's memory and disks with
+// a staged copy: at first the synchronised copy, and every block that is read for the phone is written into it. So it
+// is always what the phone has, and when the clone has left it becomes the new synchronised copy.
+// Thread safety: one thread at a time.
+#pragma once
+
+#include <optional>
+
+#include "cloud-side/amphiond/clone_keeper.hpp"
+#include "cloud-side/store/image.hpp"
+
+namespace amphion::cloud {
+
+class LeavingImage final : public link::SourceImage {
+ public:
+  // `base`: generation of the synchronised copy. The clone's run/ folder must be there.
+  LeavingImage(InstanceFolder folder, CloneKeeper& keeper, std::optional<std::uint64_t> base);
+
+  [[nodiscard]] std::vector<link::RegionSize> regions() const override { return regions_; }
+  link::Status start_tracking() override;
+  link::Status candidates(link::pb::Region region, bool base_held, link::Bitmap& out) override;
+  link::Status read(link::pb::Region region, std::uint64_t first, std::span<std::byte> out) override;
+  link::Status take_dirty(link::pb::Region region, link::Bitmap& out) override;
+  link::Result<link::SavedState> stop() override;
+  void resume() override;
+  void left(std::uint64_t generation) override;
+
+ private:
+  InstanceFolder folder_;
+  CloneKeeper& keeper_;
+  std::optional<std::uint64_t> base_;
+  Image live_;
+  std::optional<Image> sent_;
+  std::vector<link::RegionSize> regions_;
+};
+
+}  // namespace amphion::cloud

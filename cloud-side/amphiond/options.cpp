@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "cloud-side/amphiond/options.hpp"
+
+#include <CLI/CLI.hpp>
+#include <charconv>
+#include <cstdlib>
+
+namespace amphion::cloud {
+namespace {
+
+std::filesystem::path cache_folder() {
+  if (const char* given = std::getenv("AMPHION_CACHE"); given != nullptr && *given != '\0') return given;
+  const char* home = std::getenv("HOME");
+  return std::filesystem::path(home != nullptr ? home : "/root") / ".cache/amphion";
+}
+
+}  // namespace
+
+std::optional<std::string> parse_listen(const std::string& text, std::string& host, std::uint16_t& port) {
+  const std::string shape = "'" + text + "' is not ADDRESS:PORT, for example 127.0.0.1:7448";
+  const auto colon = text.rfind(':');
+  if (colon == std::string::npos || colon == 0) return shape;
+  std::string address = text.substr(0, colon);
+  if (address.front() == '[') {
+    if (address.back() != ']') return shape;
+    address = address.substr(1, address.size() - 2);
+  }
+  const char* first = text.data() + colon + 1;
+  const char* last = text.data() + text.size();
+  std::uint16_t number = 0;
+  const auto [end, error] = std::from_chars(first, last, number);
+  if (error != std::errc{} || end != last || address.empty()) return shape;
+  host = address;
+  port = number;
+  return std::nullopt;
+}
+
+ParsedOptions parse_options(int argc, const char* const* argv) {
+  Options options;
+  std::string listen = "127.0.0.1:7448";
+  options.qemu = cache_folder() / "qemu-clone/bin/qemu-system-arm";
+  CLI::App app{"Amphion's cloud server: keeps docked phone instances and runs their clones.", "amphiond"};
+  app.add_option("--data", options.data, "folder for everything that amphiond keeps")->required();
+  app.add_option("--pki", options.pki, "folder with the authority's and the cloud's certificate (amphion-pki makes it)")
+      ->required();
+  app.add_option("--listen", listen, "address and port for phones")->capture_default_str();
+  app.add_option("--qemu", options.qemu, "qemu-system-arm that runs the clones")->capture_default_str();
+  app.add_option("--log-level", options.log_level, "debug, info, warn or error")
+      ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
+      ->capture_default_str();
+  app.add_flag("--json-log", options.json_log, "log one JSON object a line");
+  try {
+    app.parse(argc, argv);
+    if (auto error = parse_listen(listen, options.listen_host, options.listen_port)) {
+      throw CLI::ValidationError("--listen", *error);
+    }
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return {std::nullopt, code == 0 ? 0 : 2};
+  }
+  return {options, 0};
+}
+
+}  // namespace amphion::cloud

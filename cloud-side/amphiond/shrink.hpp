@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// Before an undock: asks the clone to need no more than the phone gives it, and says whether it succeeded.
+// The guest is asked, never forced: its balloon gives back what it can, and when nothing has moved for `patience`
+// the answer is in. Thread safety: a function of its arguments; time goes through them.
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "link/error.hpp"
+
+namespace amphion::cloud {
+
+struct ShrinkTarget {
+  std::uint64_t memory_bytes;
+  std::uint32_t vcpus;
+};
+
+struct ShrinkPort {
+  std::function<link::Status(const ShrinkTarget&)> ask;
+  std::function<link::Result<std::uint64_t>()> memory;  // what the guest has now
+  std::function<std::uint32_t()> vcpus;                 // what it last said it has online; 0: it never answered
+  std::function<void(std::uint64_t memory_bytes)> progress;
+  std::function<void(std::chrono::milliseconds)> sleep;
+  std::function<bool()> cancelled;
+};
+
+struct ShrinkLimits {
+  std::chrono::milliseconds poll{200};
+  std::chrono::milliseconds patience{6000};
+};
+
+// Memory that the guest has in the end. Errors: cancelled, and what the port reports. It is no error if the target is
+// not reached.
+[[nodiscard]] link::Result<std::uint64_t> shrink(const ShrinkPort& port, const ShrinkTarget& target,
+                                                 const ShrinkLimits& limits = {});
+
+// "work uses 700 MiB, this phone gives it 256 MiB": used is rounded up, given down.
+[[nodiscard]] std::string refusal(const std::string& instance, std::uint64_t uses_bytes, std::uint64_t bound_bytes);
+
+}  // namespace amphion::cloud
