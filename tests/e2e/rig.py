@@ -1,0 +1,292 @@
+# SPDX-License-Identifier: Apache-2.0
+"""An emulated phone and a cloud server for one test or scenario, driven only through their front doors: the emulated
+board's keyboard and screen (amphion-emulator), the command line tool (amphion), the server's process (amphiond).
+
+Everything lives in one folder that the rig makes and removes; every process is ended when the rig is closed. Ports are
+chosen by the system. Waiting is for events (text on a screen or a console, an answer), each with a limit that ends in an error.
+"""
+
+import contextlib
+import json
+import os
+import pathlib
+import re
+import secrets
+import shutil
+import signal
+import socket
+import subprocess
+import tempfile
+import threading
+import time
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CACHE = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cache" / "amphion"))
+BUILD = ROOT / "build" / "pc"
+EMULATOR = BUILD / "emulator" / "amphion-emulator"
+AMPHION = BUILD / "phone-side" / "cli" / "amphion"
+AMPHIOND = BUILD / "cloud-side" / "amphiond" / "amphiond"
+PKI = BUILD / "link" / "amphion-pki"
+BUNDLE = ROOT / "build" / "qemu-virt.bundle"
+CLONE_QEMU = CACHE / "qemu-clone" / "bin" / "qemu-system-arm"
+
+# Emulated machines are slow and this machine may be busy: a limit says "it hangs", never "it is slow".
+LIMIT_S = 240
+
+
+class RigError(AssertionError):
+    """Something did not happen; the text says what, and what was seen instead."""
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def run(*command, check=True, limit_s=LIMIT_S, **options) -> subprocess.CompletedProcess:
+    done = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=limit_s, **options)
+    if check and done.returncode != 0:
+        raise RigError(f"{' '.join(map(str, command))}: exit code {done.returncode}\n{done.stdout}{done.stderr}")
+    return done
+
+
+def small_config(cloud_port: int, names=("personal", "work"), **overrides) -> dict:
+    """Instances bounded to 64 MiB, as the tests use them."""
+    shape = {"vcpus": 4, "vcpus_allowed": 2, "memory_mib": 256, "bound_mib": 64} | overrides
+    return configuration(cloud_port, {name: shape for name in names})
+
+
+def configuration(cloud_port: int, instances: dict) -> dict:
+    images = {"kernel": "/data/images/zImage", "initrd": "/data/images/guest-initramfs.cpio.gz",
+              "disk": "/data/images/guest-disk.ext4"}
+    return {"cloud": f"10.0.2.2:{cloud_port}", "instances": [
+        {"name": name, "cmdline": f"console=ttyAMA0 console=tty0 amphion.name={name}"} | images | shape
+        for name, shape in instances.items()]}
+
+
+class Rig(contextlib.AbstractContextManager):
+    def __init__(self, folder: pathlib.Path | None = None):
+        self.own_folder = folder is None
+        self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="amphion-rig."))
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.pki = self.folder / "pki"
+        self.phone_state = self.folder / "phone"
+        self.control_port = free_port()
+        self.cloud_port = free_port()
+        self.cloud_process: subprocess.Popen | None = None
+        self.consoles: list[Console] = []
+
+    def __exit__(self, *_):
+        self.close()
+
+    def close(self):
+        for console in list(self.consoles):
+            console.close()
+        if self.phone_state.exists():
+            run(EMULATOR, "--state", self.phone_state, "power-off", check=False)
+        self.stop_cloud(clones_too=True)
+        if self.own_folder and not os.environ.get("AMPHION_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- certificates ----
+
+    def make_certificates(self):
+        run(PKI, self.pki, "authority")
+        for role in ("cloud", "phone", "owner"):
+            run(PKI, self.pki, role)
+
+    # ---- the cloud ----
+
+    @property
+    def cloud_data(self) -> pathlib.Path:
+        return self.folder / "cloud"
+
+    def start_cloud(self):
+        log = open(self.folder / "amphiond.log", "ab")
+        self.cloud_process = subprocess.Popen(
+            [AMPHIOND, "--data", self.cloud_data, "--pki", self.pki, "--listen", f"127.0.0.1:{self.cloud_port}",
+             "--qemu", CLONE_QEMU], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
+        log.close()
+        self.wait("the cloud server to listen", self._cloud_listens)
+
+    def _cloud_listens(self) -> bool:
+        if self.cloud_process.poll() is not None:
+            raise RigError("amphiond ended: " + self.cloud_log()[-2000:])
+        with socket.socket() as probe:
+            return probe.connect_ex(("127.0.0.1", self.cloud_port)) == 0
+
+    def cloud_log(self) -> str:
+        return (self.folder / "amphiond.log").read_text(errors="replace")
+
+    def kill_cloud(self):
+        """As a crash would: the clones go on."""
+        self.cloud_process.kill()
+        self.cloud_process.wait()
+        self.cloud_process = None
+
+    def stop_cloud(self, clones_too=False):
+        if self.cloud_process is not None:
+            self.cloud_process.send_signal(signal.SIGTERM)
+            try:
+                self.cloud_process.wait(30)
+            except subprocess.TimeoutExpired:
+                self.cloud_process.kill()
+                self.cloud_process.wait()
+            self.cloud_process = None
+        if clones_too:
+            for pid in self.clone_pids():
+                with contextlib.suppress(ProcessLookupError):
+                    os.kill(pid, signal.SIGKILL)
+
+    def clone_pids(self) -> list[int]:
+        """Clones of this rig: QEMU processes whose command line names this rig's data folder."""
+        found = []
+        for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
+            with contextlib.suppress(OSError):
+                words = entry.read_bytes()
+                if str(self.cloud_data).encode() in words and b"qemu-system-arm" in words:
+                    found.append(int(entry.parent.name))
+        return found
+
+    # ---- the phone ----
+
+    def make_phone(self, config: dict):
+        self.phone_state.mkdir(parents=True, exist_ok=True)
+        config_file = self.folder / "phoned.json"
+        config_file.write_text(json.dumps(config))
+        run(ROOT / "emulator" / "data-image.sh", self.phone_state / "data.img", config_file, self.pki)
+
+    def start_phone(self, cpus=2):
+        run(EMULATOR, "--state", self.phone_state, "start", "--bundle", BUNDLE, "--data", self.phone_state / "data.img",
+            "--control-port", self.control_port, "--cpus", cpus)
+        self.wait("phoned to answer", lambda: self.amphion("list", check=False).returncode == 0)
+
+    def power_off(self):
+        """As pulling the battery: nothing is flushed."""
+        for console in list(self.consoles):
+            console.close()
+        run(EMULATOR, "--state", self.phone_state, "power-off")
+
+    def phone_log(self) -> str:
+        return (self.phone_state / "serial.log").read_text(errors="replace")
+
+    def type(self, text: str):
+        run(EMULATOR, "--state", self.phone_state, "type", text)
+
+    def key(self, combination: str):
+        run(EMULATOR, "--state", self.phone_state, "key", combination)
+
+    def screen(self) -> str:
+        return run(EMULATOR, "--state", self.phone_state, "screen").stdout
+
+    def wait_screen(self, pattern: str, limit_s=LIMIT_S) -> str:
+        return self.wait(f"'{pattern}' on the screen", lambda: self._on_screen(pattern), limit_s, self.screen)
+
+    def _on_screen(self, pattern: str) -> str | None:
+        screen = self.screen()
+        return screen if re.search(pattern, screen, re.MULTILINE) else None
+
+    # ---- the command line tool ----
+
+    def amphion(self, *words, check=True, limit_s=LIMIT_S) -> subprocess.CompletedProcess:
+        return run(AMPHION, "--phone", f"127.0.0.1:{self.control_port}", "--pki", self.pki, *words, check=check, limit_s=limit_s)
+
+    def ask(self, *words, limit_s=LIMIT_S) -> dict:
+        """The last line of a command's --json output."""
+        return json.loads(self.amphion(*words, "--json", limit_s=limit_s).stdout.strip().splitlines()[-1])
+
+    def places(self) -> dict:
+        return {one["name"]: one["place"] for one in self.ask("list")["instances"]}
+
+    def console(self, name: str) -> "Console":
+        return Console(self, name)
+
+    # ---- waiting ----
+
+    def wait(self, what: str, ready, limit_s=LIMIT_S, seen=lambda: ""):
+        end = time.monotonic() + limit_s
+        while True:
+            answer = ready()
+            if answer:
+                return answer
+            if time.monotonic() > end:
+                raise RigError(f"waited {limit_s} s for {what}\n{seen()}\n--- phone ---\n{self._tail()}")
+            time.sleep(0.1)  # between two looks, not for an event
+
+    def _tail(self) -> str:
+        with contextlib.suppress(OSError):
+            return "\n".join(self.phone_log().splitlines()[-40:])
+        return "(no log)"
+
+
+class Console(contextlib.AbstractContextManager):
+    """A shell on an instance's console (hvc0), through `amphion console`, wherever the instance is."""
+
+    def __init__(self, rig: Rig, name: str):
+        self.rig, self.name = rig, name
+        self.text = ""
+        self.changed = threading.Condition()
+        self.process = subprocess.Popen(
+            [AMPHION, "--phone", f"127.0.0.1:{rig.control_port}", "--pki", rig.pki, "console", name],
+            stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        self.reader = threading.Thread(target=self._read, daemon=True)
+        self.reader.start()
+        rig.consoles.append(self)
+        self._log_in()
+
+    def _read(self):
+        while chunk := self.process.stdout.read1(4096):
+            with self.changed:
+                self.text += chunk.decode(errors="replace")
+                self.changed.notify_all()
+
+    def send(self, text: str):
+        self.process.stdin.write(text.encode())
+        self.process.stdin.flush()
+
+    def expect(self, pattern: str, limit_s=LIMIT_S, start=0) -> re.Match:
+        end = time.monotonic() + limit_s
+        with self.changed:
+            while True:
+                if match := re.compile(pattern, re.MULTILINE).search(self.text, start):
+                    return match
+                left = end - time.monotonic()
+                if left <= 0 or not self.reader.is_alive():
+                    raise RigError(f"console of {self.name}: no '{pattern}' in\n{self.text[start:][-2000:]}")
+                self.changed.wait(min(left, 1))
+
+    def _log_in(self):
+        """The console may show a login prompt or a shell from an earlier login."""
+        self.send("\n")
+        match = self.expect(r"login: ?$|[#$] $")
+        if "login" in match.group(0):
+            start = len(self.text)
+            self.send("root\n")
+            self.expect(r"assword: ?$", start=start)
+            self.send("amphion\n")
+            self.expect(r"[#$] $", start=start)
+        self.run("stty -echo; PS1=")
+
+    def run(self, command: str, limit_s=LIMIT_S) -> str:
+        """Runs one line in the shell and returns what it printed; a non-zero exit code is an error."""
+        start, mark = len(self.text), secrets.token_hex(6)
+        # The mark is written in two parts so that an echo of the command is not taken for its end.
+        self.send(f"{command}; echo \"<$?-\"{mark}\">\"\n")
+        match = self.expect(rf"<(\d+)-{mark}>", limit_s, start)
+        printed = self.text[start:match.start()].replace("\r", "")
+        if match.group(1) != "0":
+            raise RigError(f"{self.name}: '{command}' ended with {match.group(1)}: {printed[-500:]}")
+        return printed
+
+    def close(self):
+        if self in self.rig.consoles:
+            self.rig.consoles.remove(self)
+        self.process.kill()
+        self.process.wait()
+        self.reader.join()
+        self.process.stdin.close()
+        self.process.stdout.close()
+
+    def __exit__(self, *_):
+        self.close()
