@@ -62,7 +62,8 @@ void fill_ranges(hyp::BundleHeader& header, const Options& options) {
   const std::uint64_t pool_base = std::uint64_t{board.ram_base} + board.hypervisor_bytes;
   const std::uint64_t host_end = std::uint64_t{options.host_base} + std::uint64_t{options.host_mib} * mib;
   if (options.host_base < pool_base || host_end > ram_end) {
-    throw std::runtime_error("the host's memory does not lie in the board's RAM: see --memory, --host-base, --host-memory");
+    throw std::runtime_error(
+        "the host's memory does not lie in the board's RAM: see --memory, --host-base, --host-memory");
   }
   header.host = {options.host_base, std::uint64_t{options.host_mib} * mib};
   header.pool[0] = {pool_base, options.host_base - pool_base};
@@ -72,13 +73,13 @@ void fill_ranges(hyp::BundleHeader& header, const Options& options) {
 Bytes make_bundle(const Options& options) {
   const Bytes kernel = read_file(options.kernel);
   const Bytes initrd = options.initrd.empty() ? Bytes{} : read_file(options.initrd);
-  const Bytes dtb = finish_host_tree(read_file(options.board_dtb),
-                                     {.memory_base = options.host_base,
-                                      .memory_bytes = options.host_mib * mib,
-                                      .initrd_base = options.host_base + initrd_place,
-                                      .initrd_bytes = static_cast<std::uint32_t>(initrd.size()),
-                                      .event_spi = board.interrupts.amphion_event - 32,
-                                      .bootargs = options.bootargs});
+  const Bytes dtb =
+      finish_host_tree(read_file(options.board_dtb), {.memory_base = options.host_base,
+                                                      .memory_bytes = options.host_mib * mib,
+                                                      .initrd_base = options.host_base + initrd_place,
+                                                      .initrd_bytes = static_cast<std::uint32_t>(initrd.size()),
+                                                      .event_spi = board.interrupts.amphion_event - 32,
+                                                      .bootargs = options.bootargs});
   hyp::BundleHeader header{};
   header.magic = hyp::bundle_magic;
   header.version = hyp::bundle_version;
