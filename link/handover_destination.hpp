@@ -19,6 +19,8 @@ class DestinationImage {
   virtual ~DestinationImage() = default;
   // May this instance come here (name, shape, space, owner)? The error's text goes to the other side's user.
   virtual Status admit(const pb::Offer& offer) = 0;
+  // Is the synchronised copy of generation `base` still here, as it was? (Not on a phone that has been switched off.)
+  [[nodiscard]] virtual bool has_base(std::uint64_t base) { return base != 0; }
   // A new image of `generation`: a copy of the synchronised copy (of generation `base`), or zeros when base is 0.
   virtual Status begin(std::uint64_t generation, const std::vector<RegionSize>& regions, std::uint64_t base) = 0;
   // Whole blocks, inside the regions; may repeat.

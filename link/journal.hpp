@@ -8,6 +8,7 @@
 
 #include <deque>
 #include <mutex>
+#include <span>
 
 #include "link/files.hpp"
 #include "link/link.pb.h"

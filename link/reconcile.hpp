@@ -25,7 +25,8 @@ enum class Verdict {
 [[nodiscard]] std::string_view text(Verdict verdict);
 
 // Does durably what the verdict asks of the record (take, discard_prepared, follow). The caller then does the rest:
-// take: DestinationImage::start(); discard_prepared: DestinationImage::discard(); follow: stop the instance if it runs.
+// take: DestinationImage::start(); discard_prepared: DestinationImage::discard(); follow: discard() as well if
+// something was prepared, and stop the instance if it runs here.
 Result<InstanceRecord> apply(Verdict verdict, Records& records, const std::string& instance, const pb::Claim& theirs);
 
 // What a side does with an instance when its program starts, before it has spoken to the other.

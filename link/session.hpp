@@ -2,6 +2,7 @@
 // One connection between a phone and the cloud, after TLS: exchanges Hello, keeps alive, and sorts what arrives:
 // hand-over messages go to the Channel of their instance, everything else to the Handler.
 // Made by phoned (client) and amphiond (server), one a connection.
+// After a hand-over ends `unconfirmed` or `prepared` with the session still open, close it: the next one reconciles.
 // Thread safety: all public functions from any thread. One reader thread of its own calls the Handler, which must not
 // block for long: nothing else is read meanwhile.
 #pragma once
@@ -27,7 +28,7 @@ struct SessionOptions {
   std::string expected_name;                  // common name of the peer's certificate; empty: not checked
 };
 
-class Session {
+class Session : public std::enable_shared_from_this<Session> {
  public:
   class Handler {
    public:
@@ -44,7 +45,7 @@ class Session {
   // run yet, so that reconciliation is done before anything else is served. `handler` must outlive the session.
   static Result<std::shared_ptr<Session>> open(std::unique_ptr<Stream> stream, const pb::Hello& mine, Handler& handler,
                                                SessionOptions options = {});
-  ~Session();  // closes and joins; not from the Handler
+  ~Session();  // closes, and joins the reader. The Handler may release the last reference in on_closed, and only there
 
   // Serves until closed. Call once, after reconciliation.
   void start();
