@@ -214,8 +214,20 @@ void Board::power_off() const {
 
 void press(Qmp& qmp, const Combination& keys) {
   wait_for_key_buffers(qmp);
-  for (const std::string& key : keys) send_key(qmp, key, true);
-  for (auto key = keys.rbegin(); key != keys.rend(); ++key) send_key(qmp, *key, false);
+  std::vector<std::string> held;
+  const auto release = [&] {
+    for (; !held.empty(); held.pop_back()) send_key(qmp, held.back(), false);
+  };
+  try {
+    for (const std::string& key : keys) {
+      send_key(qmp, key, true);
+      held.push_back(key);
+    }
+  } catch (const std::exception&) {
+    release();  // a name that QEMU does not know leaves no key down
+    throw;
+  }
+  release();
 }
 
 void type_text(Qmp& qmp, const std::string& text, milliseconds gap) {

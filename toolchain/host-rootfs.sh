@@ -6,7 +6,7 @@
 . "$(dirname "$0")/rootfs.sh"
 
 readonly HOST_MODULES="virtio_mmio virtio_blk crc32c_generic ext4 virtio_net virtio_console virtio_input evdev uinput
-  virtio-gpu"
+  virtio-rng virtio-gpu"
 readonly HOST_LIBRARIES="libc.so.6 libm.so.6 libdl.so.2 libpthread.so.0 librt.so.1 libgcc_s.so.1 libatomic.so.1
   libstdc++.so.6 libprotobuf-lite.so.32 libmbedtls.so.14 libmbedx509.so.1 libmbedcrypto.so.7 libzstd.so.1 libevdev.so.2
   libfdt.so.1 libspdlog.so.1.10 libfmt.so.9 libz.so.1"
