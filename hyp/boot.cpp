@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: Apache-2.0
+// The order of boot. amphion_main() is called by start.S on every CPU, on its own stack, with the MMU on.
+#include "board/qemu-virt/board.hpp"
+#include "hyp/bundle.hpp"
+#include "hyp/console.hpp"
+#include "hyp/cpu.hpp"
+#include "hyp/gic.hpp"
+#include "hyp/instance.hpp"
+#include "hyp/sysreg.hpp"
+
+extern "C" {
+extern char _start[];
+extern char __image_end[];
+using Constructor = void (*)();
+extern Constructor __init_array_start[];
+extern Constructor __init_array_end[];
+void* memmove(void* to, const void* from, amphion::hyp::u32 bytes);
+}
+
+namespace amphion::hyp {
+namespace {
+
+void run_constructors() {
+  for (Constructor* one = __init_array_start; one != __init_array_end; ++one) (*one)();
+}
+
+void check_place() {
+  if (reinterpret_cast<u32>(&_start) != board::board.load_address) panic("the image was linked for another board");
+}
+
+const BundleHeader& checked_bundle() {
+  const u32 address = reinterpret_cast<u32>(&__image_end);
+  const auto* header = reinterpret_cast<const BundleHeader*>(address);
+  const BundleError error = check(header, board::board.bundle_limit - address);
+  if (error != BundleError::none) panic(text(error));
+  return *header;
+}
+
+// The guest's kernel starts with its caches off.
+void place(const BundleHeader& header, const BundleItem& item) {
+  const u32 to = static_cast<u32>(item.load);
+  memmove(reinterpret_cast<void*>(to), reinterpret_cast<const u8*>(&header) + item.offset, item.bytes);
+  clean_invalidate(to, item.bytes);
+}
+
+// The bundle lies in what becomes the pool: placed first, and its header copied.
+BundleHeader unpack_bundle() {
+  const BundleHeader header = checked_bundle();
+  const BundleHeader& in_place = *reinterpret_cast<const BundleHeader*>(&__image_end);
+  if (header.host.base < board::board.bundle_limit) panic("bundle: the host's memory begins below the bundle's limit");
+  place(in_place, header.kernel);
+  place(in_place, header.initrd);
+  place(in_place, header.dtb);
+  return header;
+}
+
+void fill_pool(const BundleHeader& header) {
+  constexpr u64 first = board::board.ram_base + board::board.hypervisor_bytes;
+  for (const BundleRange& range : header.pool) {
+    if (range.bytes == 0) continue;
+    if (range.base < first) panic("bundle: a pool range overlaps the hypervisor");
+    if (!pool().add_range(Phys(range.base), range.bytes)) panic("bundle: a pool range was refused");
+  }
+}
+
+[[noreturn]] void boot() {
+  run_constructors();
+  check_place();
+  Line() << "hypervisor on " << board::board.name;
+  const BundleHeader header = unpack_bundle();
+  fill_pool(header);
+  gic::init_distributor();
+  init_cpu(cpus[0]);
+  start_secondaries();
+  Line() << cpu_count() << " CPUs, " << gic::list_register_count() << " list registers, "
+         << pool().total_pages() / 256 << " MiB for phones";
+  init_instances();
+  create_host({Phys(header.host.base), header.host.bytes}, static_cast<u32>(header.kernel.load),
+              static_cast<u32>(header.dtb.load));
+  Line() << "starting the host instance";
+  release_secondaries();
+  run_loop(cpus[0]);
+}
+
+}  // namespace
+
+extern "C" [[noreturn]] void amphion_main(u32 cpu) {
+  if (cpu == 0) boot();
+  init_cpu(cpus[cpu]);
+  run_loop(cpus[cpu]);
+}
+
+}  // namespace amphion::hyp

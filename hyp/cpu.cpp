@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: Apache-2.0
+// The loop of a physical CPU: what others asked for, what is due, who runs, what came of it; see cpu.hpp.
+#include "hyp/cpu.hpp"
+
+#include <bit>
+
+#include "board/qemu-virt/board.hpp"
+#include "hyp/console.hpp"
+#include "hyp/exit_reason.h"
+#include "hyp/gic.hpp"
+#include "hyp/instance.hpp"
+#include "hyp/mmio.hpp"
+#include "hyp/sysreg.hpp"
+#include "hyp/timer.hpp"
+#include "hyp/trap.hpp"
+#include "hyp/world.hpp"
+
+extern "C" {
+void _secondary_start();
+amphion::hyp::u32 firmware_call(amphion::hyp::u32 function, amphion::hyp::u32 a, amphion::hyp::u32 b,
+                                amphion::hyp::u32 c);
+}
+
+namespace amphion::hyp {
+
+constinit std::array<Cpu, max_cpus> cpus;
+
+namespace {
+
+constexpr u32 slice_us = 3000;
+constexpr u32 online_patience_us = 500'000;
+
+constinit std::atomic<u32> online_cpus{0};
+constinit std::atomic<bool> released{false};
+
+bool effectively_ready(const Vcpu& vcpu) { return vcpu.run == Run::ready && !vcpu.paused; }
+
+void tell_scheduler(Cpu& cpu, Vcpu& vcpu) {
+  if (effectively_ready(vcpu)) {
+    cpu.scheduler.ready(vcpu);
+  } else {
+    cpu.scheduler.not_ready(vcpu);
+  }
+  const u64 bit = u64{1} << vcpu.slot;
+  if (vcpu.run == Run::waiting && !vcpu.paused && vcpu.deadline != never) {
+    cpu.sleepers |= bit;
+  } else {
+    cpu.sleepers &= ~bit;
+  }
+}
+
+void stop(Cpu& cpu, Vcpu& vcpu) {
+  if (cpu.loaded == &vcpu) unload(cpu);
+  vcpu.pause_wanted = false;
+  vcpu.paused = true;
+  tell_scheduler(cpu, vcpu);
+  vcpu.instance->vcpu_stopped();
+}
+
+void resume(Vcpu& vcpu) {
+  vcpu.paused = false;
+  if (vcpu.run == Run::waiting || vcpu.run == Run::parked) vcpu.run = Run::ready;
+}
+
+void serve(Cpu& cpu, Vcpu& vcpu) {
+  const u32 requests = vcpu.requests.exchange(0, std::memory_order_acquire);
+  if ((requests & request::resume) != 0) resume(vcpu);
+  if ((requests & request::io) != 0) complete_device_access(vcpu);
+  if ((requests & request::start) != 0 && vcpu.run == Run::off) vcpu.run = Run::ready;
+  if ((requests & request::memory) != 0 && vcpu.run == Run::parked) vcpu.run = Run::ready;
+  if ((requests & request::kick) != 0 && vcpu.run == Run::waiting &&
+      vcpu.instance->vgic.deliverable(vcpu.index)) {
+    vcpu.run = Run::ready;
+  }
+  if ((requests & request::pause) != 0) vcpu.pause_wanted = true;
+  tell_scheduler(cpu, vcpu);
+  if (vcpu.pause_wanted && vcpu.run != Run::device) stop(cpu, vcpu);
+}
+
+void serve_inbox(Cpu& cpu) {
+  for (u64 left = cpu.inbox.exchange(0, std::memory_order_acquire); left != 0; left &= left - 1) {
+    serve(cpu, cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left))));
+  }
+}
+
+// Wakes who waited long enough; returns the next deadline.
+u64 serve_sleepers(Cpu& cpu) {
+  u64 next = never;
+  const u64 time = now();
+  for (u64 left = cpu.sleepers; left != 0; left &= left - 1) {
+    Vcpu& vcpu = cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left)));
+    if (vcpu.deadline <= time) {
+      set_run(vcpu, Run::ready);
+    } else if (vcpu.deadline < next) {
+      next = vcpu.deadline;
+    }
+  }
+  return next;
+}
+
+void serve_interrupt(Cpu& cpu, gic::Acknowledged interrupt) {
+  const u32 intid = interrupt.intid();
+  gic::drop_priority(interrupt);
+  if (intid == board::board.interrupts.virtual_timer && cpu.loaded != nullptr) {
+    Vcpu& vcpu = *cpu.loaded;
+    cpu.timer_raised = true;
+    post_all(*vcpu.instance, vcpu.instance->vgic.raise_hw(vcpu.index, intid, intid));
+  } else if (intid >= Vgic::private_lines) {
+    post_all(host(), host().vgic.raise_hw(0, intid, intid));
+  } else {  // kick, our timer, maintenance: the loop looks at everything anyway
+    gic::deactivate(interrupt);
+  }
+}
+
+void serve_interrupts(Cpu& cpu) {
+  for (;;) {
+    const gic::Acknowledged interrupt = gic::acknowledge();
+    if (interrupt.intid() >= gic::spurious) return;
+    if (interrupt.intid() == board::board.interrupts.hypervisor_timer) arm_hypervisor_timer(never);
+    serve_interrupt(cpu, interrupt);
+  }
+}
+
+void run(Cpu& cpu, Vcpu& vcpu, u64 next_deadline) {
+  load(cpu, vcpu);
+  if (vcpu.state.cntp_ctl != 0) update_physical_timer(vcpu);
+  const u64 begin = now();
+  const u64 slice = cpu.scheduler.slice(vcpu);
+  u64 deadline = next_deadline;
+  if (slice != never && begin + slice < deadline) deadline = begin + slice;
+  const u64 own = physical_timer_deadline(vcpu);
+  arm_hypervisor_timer(own < deadline ? own : deadline);
+  const u32 reason = run_guest(cpu, vcpu);
+  const u64 ticks = now() - begin;
+  vcpu.ran_ticks += ticks;
+  cpu.scheduler.ran(vcpu, ticks);
+  if (reason == AMPHION_EXIT_IRQ) {
+    serve_interrupts(cpu);
+  } else {
+    handle_trap(vcpu);
+  }
+}
+
+}  // namespace
+
+u32 cpu_count() { return online_cpus.load(std::memory_order_relaxed); }
+
+Cpu& this_cpu() { return *reinterpret_cast<Cpu*>(Htpidr::read()); }
+
+void set_run(Vcpu& vcpu, Run run) {
+  vcpu.run = run;
+  Cpu& cpu = this_cpu();
+  vcpu.deadline = run == Run::waiting ? timer_deadline(cpu, vcpu) : never;
+  tell_scheduler(cpu, vcpu);
+}
+
+void yield(Vcpu& vcpu) { this_cpu().scheduler.yield(vcpu); }
+
+void init_cpu(Cpu& cpu) {
+  Htpidr::write(reinterpret_cast<u32>(&cpu));
+  gic::init_cpu();
+  init_world();
+  cpu.scheduler.init(ticks_of_us(slice_us));
+  cpu.online.store(true, std::memory_order_release);
+  online_cpus.fetch_add(1, std::memory_order_acq_rel);
+}
+
+// A CPU that the firmware refuses ends the search: logical numbers stay dense.
+void start_secondaries() {
+  for (u32 id = 1; id < board::board.max_cpus && id < max_cpus; ++id) {
+    cpus[id].id = id;
+    const u32 entry = reinterpret_cast<u32>(&_secondary_start);
+    if (firmware_call(board::board.psci_cpu_on, id, entry, id) != 0) return;
+    const u64 limit = now() + ticks_of_us(online_patience_us);
+    while (!cpus[id].online.load(std::memory_order_acquire)) {
+      if (now() < limit) continue;
+      Line() << "CPU " << id << " was started but does not answer; going on without it";
+      return;
+    }
+  }
+}
+
+void release_secondaries() {
+  released.store(true, std::memory_order_release);
+  __asm__ volatile("dsb\n sev" ::: "memory");
+}
+
+void run_loop(Cpu& cpu) {
+  while (!released.load(std::memory_order_acquire)) __asm__ volatile("wfe");
+  for (;;) {
+    serve_inbox(cpu);
+    const u64 deadline = serve_sleepers(cpu);
+    if (Vcpu* next = cpu.scheduler.pick(); next != nullptr) {
+      run(cpu, *next, deadline);
+      continue;
+    }
+    arm_hypervisor_timer(deadline);
+    wait_for_interrupt();
+    serve_interrupts(cpu);
+  }
+}
+
+}  // namespace amphion::hyp

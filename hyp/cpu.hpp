@@ -1,0 +1,43 @@
+// SPDX-License-Identifier: Apache-2.0
+// One physical CPU: its vCPUs, its inbox, and the loop that runs them.
+// Thread safety: everything belongs to the CPU itself; others may only set bits of `inbox` (post()).
+#pragma once
+
+#include <array>
+#include <atomic>
+
+#include "hyp/sched.hpp"
+#include "hyp/vcpu.hpp"
+
+namespace amphion::hyp {
+
+inline constexpr u32 max_cpus = 4;
+
+struct Cpu {
+  u32 id = 0;
+  Vcpu* loaded = nullptr;
+  u32 lists_used = 16;  // list registers of the hardware that may hold something
+  bool timer_raised = false;          // the loaded vCPU's timer interrupt may be active
+  FairScheduler scheduler;
+  u64 sleepers = 0;  // slots of vCPUs whose deadline counts
+  std::atomic<u64> inbox{0};
+  std::atomic<bool> online{false};
+};
+
+extern std::array<Cpu, max_cpus> cpus;
+[[nodiscard]] u32 cpu_count();
+[[nodiscard]] Cpu& this_cpu();
+
+// Brings up the others through the firmware; returns when they are online. Boot CPU.
+void start_secondaries();
+// Lets them enter their loops: instances exist.
+void release_secondaries();
+
+void init_cpu(Cpu& cpu);  // of itself
+[[noreturn]] void run_loop(Cpu& cpu);
+
+// For those who change what a vCPU of this CPU waits for.
+void set_run(Vcpu& vcpu, Run run);
+void yield(Vcpu& vcpu);
+
+}  // namespace amphion::hyp

@@ -1,0 +1,331 @@
+// SPDX-License-Identifier: Apache-2.0
+// Hypercalls; see hypercall.hpp. A table with rights; each handler checks every argument before its first side effect.
+// Locks: `creation` over the search for a free instance, the instance's `control` over everything done to it.
+#include "hyp/hypercall.hpp"
+
+#include <array>
+#include <atomic>
+#include <span>
+
+#include "board/qemu-virt/board.hpp"
+#include "hyp/cpu.hpp"
+#include "hyp/instance.hpp"
+#include "hyp/sysreg.hpp"
+#include "hyp/timer.hpp"
+#include "machine/phone.hpp"
+
+namespace amphion::hyp {
+namespace {
+
+struct Result {
+  std::int32_t error = 0;
+  u32 value = 0;
+};
+struct Arguments {
+  u32 a, b, c;  // r1..r3
+};
+
+constinit SpinLock creation;
+
+// A page of the host's memory as the host sees it (stage 1 and stage 2 are both identities there).
+template <typename T>
+T* host_page(u64 address) {
+  static_assert(sizeof(T) <= AMPHION_PAGE_BYTES);
+  if (address % AMPHION_PAGE_BYTES != 0 || !in_host_memory(address, AMPHION_PAGE_BYTES)) return nullptr;
+  return reinterpret_cast<T*>(static_cast<u32>(address));
+}
+
+// Existing instance `id` with its lock held, if it exists.
+class Held {
+ public:
+  explicit Held(u32 id) : instance_(id >= 1 && id < instance_count ? &hyp::instance(id) : nullptr) {
+    if (instance_ == nullptr) return;
+    instance_->control.lock();
+    if (instance_->state.load() == Instance::State::absent) release();
+  }
+  ~Held() {
+    if (instance_ != nullptr) release();
+  }
+  Held(const Held&) = delete;
+  Held& operator=(const Held&) = delete;
+  explicit operator bool() const { return instance_ != nullptr; }
+  Instance* operator->() const { return instance_; }
+  Instance& operator*() const { return *instance_; }
+  [[nodiscard]] bool stopped() const { return instance_->state.load(std::memory_order_acquire) == Instance::State::stopped; }
+
+ private:
+  void release() {
+    instance_->control.unlock();
+    instance_ = nullptr;
+  }
+  Instance* instance_;
+};
+
+Result info(Arguments args) {
+  auto* out = host_page<amphion_info>(args.a);
+  if (out == nullptr) return {AMPHION_EINVAL};
+  *out = {.abi_version = AMPHION_ABI_VERSION,
+          .cpus = cpu_count(),
+          .pool_pages = pool().total_pages(),
+          .pool_free_pages = pool().free_pages(),
+          .reserved_pages = pool().reserved_pages(),
+          .counter_frequency = Cntfrq::read()};
+  return {};
+}
+
+bool acceptable(const amphion_config& config) {
+  return config.vcpus >= 1 && config.vcpus <= AMPHION_MAX_VCPUS && config.vcpus_allowed >= 1 &&
+         config.vcpus_allowed <= config.vcpus && config.memory_pages >= 1 &&
+         config.memory_pages <= Stage2::max_ram_pages && config.bound_pages >= 1 &&
+         config.bound_pages <= config.memory_pages;
+}
+
+std::int32_t make_memory(Instance& instance, const amphion_config& config) {
+  const u32 wanted = config.bound_pages + Stage2::overhead_pages(config.memory_pages);
+  if (!pool().reserve(wanted)) return AMPHION_ENOMEM;
+  Stage2& memory = *instance.memory;
+  MapStatus status = memory.create(Ipa(machine::ram_base), config.memory_pages, config.bound_pages);
+  if (status == MapStatus::ok) {
+    constexpr u64 cpu_interface_bytes = 0x2000;
+    status = memory.map_device(Ipa(machine::gicc.base), Phys(board::board.gic.virtual_interface), cpu_interface_bytes);
+    if (status != MapStatus::ok) memory.destroy();
+  }
+  if (status != MapStatus::ok) {
+    pool().release(wanted);
+    return status == MapStatus::invalid ? AMPHION_EINVAL : AMPHION_ENOMEM;
+  }
+  instance.reserved_pages = wanted;
+  return 0;
+}
+
+Result create(Arguments args) {
+  const auto* page = host_page<amphion_config>(args.a);
+  if (page == nullptr) return {AMPHION_EINVAL};
+  const amphion_config config = *page;
+  auto* requests = host_page<amphion_request_page>(config.request_page);
+  if (requests == nullptr || !acceptable(config)) return {AMPHION_EINVAL};
+
+  LockGuard guard(creation);
+  for (u32 id = 1; id < instance_count; ++id) {
+    Instance& candidate = instance(id);
+    if (candidate.state.load() != Instance::State::absent) continue;
+    LockGuard control(candidate.control);
+    if (const std::int32_t error = make_memory(candidate, config); error != 0) return {error};
+    candidate.requests = requests;
+    candidate.prepare(config.vcpus, config.vcpus_allowed);
+    candidate.state.store(Instance::State::stopped, std::memory_order_release);
+    return {0, id};
+  }
+  return {AMPHION_ENOMEM};
+}
+
+Result destroy(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  if (!held.stopped()) return {AMPHION_ESTATE};
+  held->memory->destroy();
+  pool().release(held->reserved_pages);
+  held->requests = nullptr;
+  held->state.store(Instance::State::absent, std::memory_order_release);
+  return {};
+}
+
+Result run(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  if (!held.stopped()) return {AMPHION_ESTATE};
+  held->run();
+  return {};
+}
+
+Result pause(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  if (held.stopped()) return {AMPHION_ESTATE};
+  held->begin_stop(AMPHION_EVENT_PAUSED);
+  return {};
+}
+
+Result allow(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  if (args.b < 1 || args.b > held->vcpu_count) return {AMPHION_EINVAL};
+  LockGuard guard(held->psci);
+  held->vcpus_allowed = args.b;
+  return {};
+}
+
+Result events(Arguments) { return {0, take_news()}; }
+
+Result io_done(Arguments args) {
+  Held held(args.a);
+  if (!held || args.b >= held->vcpu_count) return {AMPHION_ENOENT};
+  const std::atomic_ref slot_state(held->requests->slot[args.b].state);
+  if (slot_state.load(std::memory_order_acquire) != AMPHION_SLOT_COMPLETE) return {AMPHION_ESTATE};
+  Vcpu& vcpu = held->vcpu[args.b];
+  if (!vcpu.io_pending.exchange(false, std::memory_order_acq_rel)) return {AMPHION_ESTATE};
+  post(vcpu, request::io);
+  return {};
+}
+
+Result irq(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  if (args.b < Vgic::private_lines || args.b >= Vgic::lines || args.c > 1) return {AMPHION_EINVAL};
+  post_all(*held, held->vgic.set_line(args.b, args.c != 0));
+  return {};
+}
+
+Result page(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  if (args.b >= held->memory->ram_pages()) return {AMPHION_EINVAL};
+  Phys address;
+  switch (held->memory->page(args.b, address)) {
+    case Stage2::Touch::mapped:
+      return {0, static_cast<u32>(address.page())};
+    case Stage2::Touch::out_of_memory:
+      return {AMPHION_ENOMEM};
+    case Stage2::Touch::outside:
+      break;
+  }
+  return {AMPHION_EINVAL};
+}
+
+Result discard(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  if (held->memory->discard(args.b, args.c) != MapStatus::ok) return {AMPHION_EINVAL};
+  for (u32 i = 0; i < held->vcpu_count; ++i) post(held->vcpu[i], request::memory);
+  return {};
+}
+
+Result log(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  if (args.b > 1) return {AMPHION_EINVAL};
+  if (args.b == 1) {
+    held->memory->log_start();
+  } else {
+    held->memory->log_stop();
+  }
+  return {};
+}
+
+Result bitmap(Arguments args) {
+  using Words = std::array<u32, AMPHION_BITMAP_PAGES / 32>;
+  static_assert(AMPHION_BITMAP_PAGES == Stage2::bitmap_pages);
+  constexpr u32 kind_mask = AMPHION_BITMAP_PAGES - 1;
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  auto* words = host_page<Words>(args.c);
+  const u32 kind = args.b & kind_mask, first = args.b & ~kind_mask;
+  if (words == nullptr || kind > AMPHION_BITMAP_DIRTY) return {AMPHION_EINVAL};
+  const auto which = kind == AMPHION_BITMAP_DIRTY ? Stage2::Bitmap::dirty : Stage2::Bitmap::populated;
+  if (held->memory->fetch(which, first, *words) != MapStatus::ok) return {AMPHION_EINVAL};
+  return {};
+}
+
+Result vcpu_get(Arguments args) {
+  Held held(args.a);
+  if (!held || args.b >= held->vcpu_count) return {AMPHION_ENOENT};
+  auto* out = host_page<amphion_vcpu>(args.c);
+  if (out == nullptr) return {AMPHION_EINVAL};
+  if (!held.stopped()) return {AMPHION_ESTATE};
+  *out = held->vcpu[args.b].state;
+  return {};
+}
+
+Result vcpu_set(Arguments args) {
+  Held held(args.a);
+  if (!held || args.b >= held->vcpu_count) return {AMPHION_ENOENT};
+  const auto* in = host_page<amphion_vcpu>(args.c);
+  if (in == nullptr) return {AMPHION_EINVAL};
+  if (!held.stopped()) return {AMPHION_ESTATE};
+  const amphion_vcpu state = *in;
+  if (!valid(state)) return {AMPHION_EINVAL};
+  Vcpu& vcpu = held->vcpu[args.b];
+  vcpu.state = state;
+  vcpu.run = state.power != 0 ? Run::ready : Run::off;
+  return {};
+}
+
+Result gic_get(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  auto* out = host_page<amphion_gic>(args.b);
+  if (out == nullptr) return {AMPHION_EINVAL};
+  if (!held.stopped()) return {AMPHION_ESTATE};
+  held->vgic.get(*out);
+  return {};
+}
+
+Result gic_set(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  const auto* in = host_page<amphion_gic>(args.b);
+  if (in == nullptr) return {AMPHION_EINVAL};
+  if (!held.stopped()) return {AMPHION_ESTATE};
+  return {held->vgic.set(*in) == Vgic::Status::ok ? 0 : AMPHION_EINVAL};
+}
+
+Result counter(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  auto* value = host_page<u64>(args.b);
+  if (value == nullptr || args.c > 1) return {AMPHION_EINVAL};
+  if (!held.stopped()) return {AMPHION_ESTATE};
+  if (args.c == 0) {
+    *value = held->stopped_counter;
+  } else {
+    held->stopped_counter = *value;
+  }
+  return {};
+}
+
+Result stats(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  auto* out = host_page<amphion_stats>(args.b);
+  if (out == nullptr) return {AMPHION_EINVAL};
+  amphion_stats result{};
+  for (u32 i = 0; i < held->vcpu_count; ++i) {
+    const Vcpu& vcpu = held->vcpu[i];
+    result.run_ns[i] = ns_of_ticks(vcpu.ran_ticks);
+    result.exits[i] = vcpu.exits;
+    if (vcpu.run == Run::parked) result.parked |= 1u << i;
+  }
+  result.populated_pages = held->memory->populated_pages();
+  result.bound_pages = held->memory->bound_pages();
+  result.state = held.stopped() ? 0 : 1;
+  *out = result;
+  return {};
+}
+
+enum class Right { host_only };
+struct Entry {
+  Result (*handler)(Arguments);
+  Right right = Right::host_only;
+};
+constexpr std::array<Entry, 19> table{{{info},    {create}, {destroy}, {run},      {pause},    {allow},   {events},
+                                       {io_done}, {irq},    {page},    {discard},  {log},      {bitmap},  {vcpu_get},
+                                       {vcpu_set}, {gic_get}, {gic_set}, {counter}, {stats}}};
+static_assert(AMPHION_HC_STATS - AMPHION_HC_INFO + 1 == table.size());
+
+}  // namespace
+
+bool on_hypercall(Vcpu& vcpu) {
+  auto& r = vcpu.state.r;
+  const u32 index = r[0] - AMPHION_HC_INFO;
+  if (index >= table.size()) return false;
+  if (table[index].right == Right::host_only && !vcpu.instance->is_host()) {
+    r[0] = static_cast<u32>(AMPHION_EDENIED);
+    return true;
+  }
+  const Result result = table[index].handler({r[1], r[2], r[3]});
+  r[0] = static_cast<u32>(result.error);
+  r[1] = result.value;
+  return true;
+}
+
+}  // namespace amphion::hyp

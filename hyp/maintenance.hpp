@@ -1,0 +1,20 @@
+// SPDX-License-Identifier: Apache-2.0
+// The CPU's cache and TLB maintenance, as stage 2 asks for it (physical_memory.hpp).
+#pragma once
+
+#include "hyp/physical_memory.hpp"
+
+namespace amphion::hyp {
+
+class ArmMaintenance final : public Maintenance {
+ public:
+  void publish(const void* start, std::uint32_t bytes) override;
+  void invalidate_ipa(Vmid vmid, Ipa address) override;
+  void invalidate_vmid(Vmid vmid) override;
+  void invalidate_hyp(Virt address) override;
+  void invalidate_hyp_all() override;
+  void clean_invalidate(Phys start, std::uint32_t bytes) override;
+  void invalidate_instructions() override;
+};
+
+}  // namespace amphion::hyp

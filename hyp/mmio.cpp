@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: Apache-2.0
+// Stage 2 aborts; see mmio.hpp. Encodings: DDI 0406C, B3.13.6 (HSR, HPFAR).
+#include "hyp/mmio.hpp"
+
+#include <atomic>
+#include <optional>
+
+#include "hyp/cpu.hpp"
+#include "hyp/instance.hpp"
+#include "hyp/sysreg.hpp"
+#include "machine/phone.hpp"
+
+namespace amphion::hyp {
+namespace {
+
+// ISS of a data abort
+struct Abort {
+  u32 hsr;
+  [[nodiscard]] u32 status() const { return hsr & 0x3f; }
+  [[nodiscard]] bool translation() const { return (status() & 0x3c) == 0x04; }
+  [[nodiscard]] bool access_flag() const { return (status() & 0x3c) == 0x08; }
+  [[nodiscard]] bool permission() const { return (status() & 0x3c) == 0x0c; }
+  [[nodiscard]] bool on_walk() const { return (hsr >> 7 & 1) != 0; }
+  [[nodiscard]] bool described() const { return (hsr >> 24 & 1) != 0; }
+  [[nodiscard]] bool cache_operation() const { return (hsr >> 8 & 1) != 0; }
+  [[nodiscard]] bool write() const { return (hsr >> 6 & 1) != 0; }
+  [[nodiscard]] u32 size_log2() const { return hsr >> 22 & 3; }
+  [[nodiscard]] bool sign_extend() const { return (hsr >> 21 & 1) != 0; }
+  [[nodiscard]] u32 reg() const { return hsr >> 16 & 0xf; }
+  [[nodiscard]] u32 instruction_bytes() const { return (hsr >> 25 & 1) != 0 ? 4 : 2; }
+};
+
+// HPFAR is not defined after a permission fault: the guest's own translation is asked. Nothing if that has changed
+// meanwhile; the guest then tries again.
+std::optional<u32> fault_ipa(Abort abort, u32 virtual_address) {
+  constexpr u32 page_mask = 0xfff;
+  if (!abort.permission() || abort.on_walk()) return (Hpfar::read() & ~0xfu) << 8 | (virtual_address & page_mask);
+  const u64 guest_par = Par::read();
+  Ats1cpr::write(virtual_address);
+  isb();
+  const u64 par = Par::read();
+  Par::write(guest_par);
+  if ((par & 1) != 0) return std::nullopt;
+  return (static_cast<u32>(par) & ~page_mask) | (virtual_address & page_mask);
+}
+
+u32 extend(u32 value, DeviceAccess access) {
+  if (access.bytes == 4) return value;
+  const u32 bits = access.bytes * 8u;
+  const u32 mask = (1u << bits) - 1;
+  value &= mask;
+  return access.sign_extend && (value >> (bits - 1)) != 0 ? value | ~mask : value;
+}
+
+DeviceAccess describe(Abort abort) {
+  return {.reg = static_cast<u8>(abort.reg()),
+          .bytes = static_cast<u8>(1u << abort.size_log2()),
+          .instruction_bytes = static_cast<u8>(abort.instruction_bytes()),
+          .write = abort.write(),
+          .sign_extend = abort.sign_extend()};
+}
+
+u32 stored_value(Vcpu& vcpu, DeviceAccess access) {
+  const u32 value = read_register(vcpu, access.reg);
+  return access.bytes == 4 ? value : value & ((1u << access.bytes * 8) - 1);
+}
+
+void access_distributor(Vcpu& vcpu, Abort abort, u32 offset) {
+  const DeviceAccess access = describe(abort);
+  Vgic& vgic = vcpu.instance->vgic;
+  if (access.write) {
+    post_all(*vcpu.instance, vgic.write(vcpu.index, offset, access.bytes, stored_value(vcpu, access)));
+  } else {
+    write_register(vcpu, access.reg, extend(vgic.read(vcpu.index, offset, access.bytes), access));
+  }
+  skip_instruction(vcpu, abort.instruction_bytes());
+}
+
+// The payload is written before the state; the host reads them the other way round.
+void ask_host(Vcpu& vcpu, Abort abort, u32 ipa) {
+  vcpu.access = describe(abort);
+  amphion_slot& slot = vcpu.instance->requests->slot[vcpu.index];
+  slot.address = ipa;
+  slot.bytes = vcpu.access.bytes;
+  slot.write = vcpu.access.write ? 1 : 0;
+  slot.data = vcpu.access.write ? stored_value(vcpu, vcpu.access) : 0;
+  set_run(vcpu, Run::device);
+  vcpu.io_pending.store(true, std::memory_order_relaxed);
+  std::atomic_ref(slot.state).store(AMPHION_SLOT_PENDING, std::memory_order_release);
+  vcpu.instance->notify(0);
+}
+
+bool touch_memory(Vcpu& vcpu, u32 ipa) {
+  if (!vcpu.instance->memory) return false;
+  switch (vcpu.instance->memory->touch(Ipa(ipa))) {
+    case Stage2::Touch::mapped:
+      return true;
+    case Stage2::Touch::out_of_memory:
+      set_run(vcpu, Run::parked);
+      vcpu.instance->notify(AMPHION_EVENT_OUT_OF_MEMORY);
+      return true;
+    case Stage2::Touch::outside:
+      break;
+  }
+  return false;
+}
+
+bool translation_problem(Abort abort) { return abort.translation() || abort.access_flag() || abort.permission(); }
+
+}  // namespace
+
+Trap on_data_abort(Vcpu& vcpu, u32 hsr) {
+  const Abort abort{hsr};
+  const u32 address = Hdfar::read();
+  const std::optional<u32> ipa =
+      translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u32>(address);
+  if (!ipa) return Trap::handled;
+  if (translation_problem(abort) && touch_memory(vcpu, *ipa)) return Trap::handled;
+
+  const bool plain = abort.translation() && abort.described() && !abort.on_walk() && abort.size_log2() < 3;
+  const u32 bytes = 1u << abort.size_log2();
+  if (plain && machine::gicd.contains(*ipa, bytes)) {
+    access_distributor(vcpu, abort, *ipa - machine::gicd.base);
+  } else if (plain && !vcpu.instance->is_host() && machine::devices.contains(*ipa, bytes)) {
+    ask_host(vcpu, abort, *ipa);
+  } else if (abort.translation() && abort.cache_operation()) {
+    skip_instruction(vcpu, abort.instruction_bytes());
+  } else {
+    inject_data_abort(vcpu, address);
+  }
+  return Trap::handled;
+}
+
+Trap on_prefetch_abort(Vcpu& vcpu, u32 hsr) {
+  const Abort abort{hsr};
+  const u32 address = Hifar::read();
+  const std::optional<u32> ipa =
+      translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u32>(address);
+  if (!ipa) return Trap::handled;
+  if (!translation_problem(abort) || !touch_memory(vcpu, *ipa)) inject_prefetch_abort(vcpu, address);
+  return Trap::handled;
+}
+
+void complete_device_access(Vcpu& vcpu) {
+  if (vcpu.run != Run::device) return;
+  amphion_slot& slot = vcpu.instance->requests->slot[vcpu.index];
+  if (!vcpu.access.write) write_register(vcpu, vcpu.access.reg, extend(slot.data, vcpu.access));
+  std::atomic_ref(slot.state).store(AMPHION_SLOT_FREE, std::memory_order_relaxed);
+  skip_instruction(vcpu, vcpu.access.instruction_bytes);
+  set_run(vcpu, Run::ready);
+}
+
+}  // namespace amphion::hyp

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: Apache-2.0
+// The fair scheduler; see sched.hpp.
+#include "hyp/sched.hpp"
+
+#include <bit>
+
+#include "hyp/timer.hpp"
+
+namespace amphion::hyp {
+
+void FairScheduler::add(Vcpu& vcpu) {
+  vcpu.slot = count_;
+  vcpus_[count_++] = &vcpu;
+}
+
+void FairScheduler::ready(Vcpu& vcpu) {
+  if (is_ready(vcpu)) return;
+  const u64 credit = slice_ / 2;
+  const u64 earliest = minimum_ > credit ? minimum_ - credit : 0;
+  if (vcpu.virtual_runtime < earliest) vcpu.virtual_runtime = earliest;
+  ready_ |= u64{1} << vcpu.slot;
+}
+
+void FairScheduler::not_ready(Vcpu& vcpu) { ready_ &= ~(u64{1} << vcpu.slot); }
+
+void FairScheduler::ran(Vcpu& vcpu, u64 ticks) { vcpu.virtual_runtime += ticks; }
+
+void FairScheduler::yield(Vcpu& vcpu) {
+  for (u64 left = ready_; left != 0; left &= left - 1) {
+    const Vcpu& other = *vcpus_[static_cast<u32>(std::countr_zero(left))];
+    if (other.virtual_runtime >= vcpu.virtual_runtime) vcpu.virtual_runtime = other.virtual_runtime + 1;
+  }
+  if (last_ == &vcpu) last_ = nullptr;
+}
+
+Vcpu* FairScheduler::pick() {
+  Vcpu* best = nullptr;
+  for (u64 left = ready_; left != 0; left &= left - 1) {
+    Vcpu* candidate = vcpus_[static_cast<u32>(std::countr_zero(left))];
+    if (best == nullptr || candidate->virtual_runtime < best->virtual_runtime) best = candidate;
+  }
+  if (best == nullptr) return nullptr;
+  if (best->virtual_runtime > minimum_) minimum_ = best->virtual_runtime;
+  const u64 grain = slice_ / 4;
+  const bool keep = last_ != nullptr && is_ready(*last_) && last_->virtual_runtime <= best->virtual_runtime + grain;
+  if (!keep) last_ = best;
+  return last_;
+}
+
+u64 FairScheduler::slice(const Vcpu& vcpu) const {
+  const u64 others = ready_ & ~(u64{1} << vcpu.slot);
+  return others == 0 ? never : slice_;
+}
+
+}  // namespace amphion::hyp

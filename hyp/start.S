@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// Entry of every CPU, in HYP mode with MMU off: the first from the board's loader, the others from the firmware's
+// PSCI CPU_ON with their number in r0. Turns the MMU on and calls amphion_main(cpu) on that CPU's stack.
+// The image runs where it is linked. Stage 1 is an identity map in 1 GiB blocks: devices below RAM, memory above.
+
+#define HYP_STACK_SHIFT 14
+
+        .syntax unified
+        .arch   armv7-a
+        .arch_extension virt
+        .arch_extension sec
+        .arm
+
+        .section .text.start, "ax"
+        .global _start
+        .global _secondary_start
+_start:
+        mov     r0, #0
+_secondary_start:
+        cpsid   if
+        mrs     r1, cpsr
+        and     r1, r1, #0x1f
+        cmp     r1, #0x1a                       // HYP mode, or there is nothing that we can do
+        bne     dead
+
+        ldr     sp, =hyp_stacks
+        add     r1, r0, #1
+        add     sp, sp, r1, lsl #HYP_STACK_SHIFT
+
+        ldr     r1, =hyp_vectors
+        mcr     p15, 4, r1, c12, c0, 0          // HVBAR
+        ldr     r1, =0xff04                     // attribute 0: device, 1: normal, write-back, allocate
+        mcr     p15, 4, r1, c10, c2, 0          // HMAIR0
+        mov     r1, #0
+        mcr     p15, 4, r1, c10, c2, 1          // HMAIR1
+        ldr     r1, =0x80803500                 // HTCR: T0SZ 0, inner and outer write-back, inner shareable
+        mcr     p15, 4, r1, c2, c0, 2
+        ldr     r1, =hyp_table
+        mov     r2, #0
+        mcrr    p15, 4, r1, r2, c2              // HTTBR
+        mcr     p15, 4, r2, c8, c7, 0           // TLBIALLH
+        mcr     p15, 0, r2, c7, c5, 0           // ICIALLU
+        dsb
+        isb
+        ldr     r1, =0x30c51835                 // HSCTLR: M, C, I and its bits that read as one
+        mcr     p15, 4, r1, c1, c0, 0
+        isb
+        bl      amphion_main
+dead:
+        wfi
+        b       dead
+        .ltorg
+
+        .section .data.hyp_table, "aw"
+        .balign 32
+hyp_table:                                      // level 1: AF, AP[1], block; attribute index at bit 2
+        .word   0x00000441, 0x00400000          // devices, never executed
+        .word   0x40000745, 0
+        .word   0x80000745, 0
+        .word   0xc0000745, 0
+
+        .section .bss.hyp_stacks, "aw", %nobits
+        .balign 16
+        .global hyp_stacks
+hyp_stacks:
+        .space  4 << HYP_STACK_SHIFT
+
+        .section .note.GNU-stack, "", %progbits

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: Apache-2.0
+// The architected timers (DDI 0406C, chapter B8). CNTHP is the hypervisor's: slices and timeouts. CNTV belongs to the
+// loaded vCPU; while a vCPU is not loaded or waits, its deadline is kept by CNTHP. CNTP is emulated on the same
+// deadlines, in the instance's own counter.
+// Thread safety: own CPU only.
+#pragma once
+
+#include "hyp/types.hpp"
+
+namespace amphion::hyp {
+
+struct Cpu;
+struct Vcpu;
+
+inline constexpr u64 never = ~u64{0};
+
+void init_timers();  // per CPU
+
+[[nodiscard]] u64 now();  // physical counter
+[[nodiscard]] u64 ticks_of_us(u32 us);
+[[nodiscard]] u64 ns_of_ticks(u64 ticks);
+
+void arm_hypervisor_timer(u64 deadline);  // physical counter; `never` disarms
+
+// CNTV of the loaded vCPU, and the active state of its interrupt.
+void load_timer(Vcpu& vcpu);
+void save_timer(Vcpu& vcpu);
+// After the vGIC's flush: if the raised interrupt was ended without its list register, the physical one ends, too.
+void settle_timer_interrupt(Cpu& cpu, Vcpu& vcpu);
+
+// When a timer will next want the vCPU's attention; reads CNTV if it is loaded.
+[[nodiscard]] u64 timer_deadline(const Cpu& cpu, Vcpu& vcpu);
+// CNTP only.
+[[nodiscard]] u64 physical_timer_deadline(const Vcpu& vcpu);
+// Drives the CNTP interrupt line by the condition as it is now.
+void update_physical_timer(Vcpu& vcpu);
+
+[[nodiscard]] u64 guest_counter(const Vcpu& vcpu);
+
+}  // namespace amphion::hyp

@@ -1,0 +1,82 @@
+// SPDX-License-Identifier: Apache-2.0
+// One virtual CPU: its saved registers, what it waits for, and how others reach it.
+//
+// Who owns what: everything but `requests` and `io_pending` belongs to the home CPU while the instance runs, and to the
+// hypercall that holds the instance's lock while it is STOPPED. Other CPUs ask by post(): a request bit, the home CPU's
+// inbox, an interrupt.
+// Invariant: `state` is complete except for the banked, CP15, VFP and timer registers of the vCPU that is loaded on
+// this CPU (world.hpp); r0..r12, lr, pc and cpsr are always in `state` while the hypervisor runs.
+#pragma once
+
+#include <atomic>
+
+#include "hyp/abi/amphion_hypercall.h"
+#include "hyp/types.hpp"
+
+namespace amphion::hyp {
+
+class Instance;
+
+enum class Run : u8 {
+  off,      // PSCI: not powered
+  ready,    // would run
+  waiting,  // in WFI: an interrupt or a timer ends it
+  device,   // its slot of the request page is with the host
+  parked,   // touched memory beyond the bound
+};
+
+namespace request {
+inline constexpr u32 kick = 1u << 0;    // interrupts may be deliverable
+inline constexpr u32 start = 1u << 1;   // PSCI CPU_ON filled `state`
+inline constexpr u32 io = 1u << 2;      // the device access is complete
+inline constexpr u32 memory = 1u << 3;  // pages were freed
+inline constexpr u32 pause = 1u << 4;
+inline constexpr u32 resume = 1u << 5;
+}  // namespace request
+
+// A load or store that the host's device model performs.
+struct DeviceAccess {
+  u8 reg = 0;
+  u8 bytes = 0;
+  u8 instruction_bytes = 0;
+  bool write = false;
+  bool sign_extend = false;
+};
+
+struct Vcpu {
+  amphion_vcpu state{};
+  Instance* instance = nullptr;
+  u32 index = 0;  // in the instance: MPIDR.Aff0
+  u32 home = 0;   // physical CPU
+  u32 slot = 0;   // bit in the home CPU's masks
+
+  Run run = Run::off;
+  bool paused = true;
+  bool pause_wanted = false;
+  DeviceAccess access{};
+
+  u64 deadline = ~u64{0};  // physical counter at which a timer ends waiting
+  u64 ran_ticks = 0;
+  u64 exits = 0;
+  u64 virtual_runtime = 0;  // the scheduler's
+
+  std::atomic<u32> requests{0};
+  std::atomic<bool> io_pending{false};
+};
+
+// Asks `vcpu`'s home CPU for something; from any CPU.
+void post(Vcpu& vcpu, u32 requests);
+
+// Registers as the guest's current mode sees them (n 0..14; 15 reads as pc + 8). Home CPU only.
+[[nodiscard]] u32 read_register(Vcpu& vcpu, u32 n);
+void write_register(Vcpu& vcpu, u32 n, u32 value);
+
+// Steps over the trapped instruction of 2 or 4 bytes, Thumb's IT state included.
+void skip_instruction(Vcpu& vcpu, u32 bytes);
+
+// Architectural reset (DDI 0406C, B1.9.1), powered off.
+void reset_registers(amphion_vcpu& state);
+// What a host may set: nothing that leads out of the guest's world.
+[[nodiscard]] bool valid(const amphion_vcpu& state);
+
+}  // namespace amphion::hyp

@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: Apache-2.0
+// The world switch: which vCPU's registers stand in this CPU. Lazy: a vCPU stays loaded until another one takes its
+// place, it stops, or it is powered off; so a lone vCPU that waits and wakes costs no switch.
+// Thread safety: own CPU only.
+#pragma once
+
+#include "hyp/vcpu.hpp"
+
+namespace amphion::hyp {
+
+struct Cpu;
+
+void init_world();  // per CPU: traps, stage 2 format
+
+void load(Cpu& cpu, Vcpu& vcpu);
+void unload(Cpu& cpu);  // whatever is loaded, if anything
+
+// The loaded vCPU's banked registers, to and from its `state`: for those who must see or change one.
+void save_banked(amphion_vcpu& state);
+void load_banked(const amphion_vcpu& state);
+
+// One run of the guest until it traps or an interrupt arrives; interrupts of the vGIC go in and out around it.
+// Returns AMPHION_EXIT_*.
+[[nodiscard]] u32 run_guest(Cpu& cpu, Vcpu& vcpu);
+
+}  // namespace amphion::hyp
