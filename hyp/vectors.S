@@ -27,7 +27,7 @@ enter_guest:
         ldr     r1, [r0, #REGS_PC]
         ldr     r2, [r0, #REGS_CPSR]
         msr     ELR_hyp, r1
-        msr     SPSR_hyp, r2
+        msr     spsr_cxsf, r2
         ldr     lr, [r0, #REGS_LR]
         ldmia   r0, {r0-r12}
         eret
@@ -42,7 +42,7 @@ enter_guest:
         pop     {r1}
         str     r1, [r0]
         mrs     r1, ELR_hyp
-        mrs     r2, SPSR_hyp
+        mrs     r2, spsr
         str     r1, [r0, #REGS_PC]
         str     r2, [r0, #REGS_CPSR]
         clrex
