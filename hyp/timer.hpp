@@ -25,7 +25,7 @@ void arm_hypervisor_timer(u64 deadline);  // physical counter; `never` disarms
 // CNTV of the loaded vCPU, and the active state of its interrupt.
 void load_timer(Vcpu& vcpu);
 void save_timer(Vcpu& vcpu);
-// After the vGIC's flush: if the raised interrupt was ended without its list register, the physical one ends, too.
+// Before the vGIC's flush: if the raised interrupt was ended without its list register, the physical one ends, too.
 void settle_timer_interrupt(Cpu& cpu, Vcpu& vcpu);
 
 // When a timer will next want the vCPU's attention; reads CNTV if it is loaded.

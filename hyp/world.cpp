@@ -238,8 +238,8 @@ void unload(Cpu& cpu) {
 }
 
 u32 run_guest(Cpu& cpu, Vcpu& vcpu) {
-  enter_lists(cpu, vcpu);
   settle_timer_interrupt(cpu, vcpu);
+  enter_lists(cpu, vcpu);
   const u32 reason = enter_guest(vcpu.state.r);
   leave_lists(vcpu);
   ++vcpu.exits;
