@@ -1,26 +1,27 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Makes the data disk of an emulated phone: phoned's configuration, the phone's certificate, and what its instances are
-# first made from. Needs no root: mke2fs fills the file system itself.
-# Usage: emulator/data-image.sh OUT.img PHONED.json PKI_DIR   (PKI_DIR from amphion-pki: ca.crt, phone.crt, phone.key)
-set -euo pipefail
-fail() { echo "data-image.sh: $1" >&2; exit 1; }
-[ $# -eq 3 ] || fail "usage: emulator/data-image.sh OUT.img PHONED.json PKI_DIR"
-out=$1 config=$2 pki=$3
-cache=${AMPHION_CACHE:-$HOME/.cache/amphion}
-readonly size=3G  # sparse; two copies of each instance's disk and memory while one comes home
+# Makes the emulated phone's data disk: phoned's configuration, the phone's certificate, the images of its instances.
+# Usage: emulator/data-image.sh IMAGE CONFIG PKI_FOLDER [MiB]
+# The image is a sparse file. Of the certificates only the phone's own go onto it, never another key.
+. "$(dirname "$0")/../toolchain/common.sh"
 
-for file in "$config" "$pki"/{ca.crt,phone.crt,phone.key} "$cache"/kernel/zImage \
-  "$cache"/rootfs/{guest-initramfs.cpio.gz,guest-disk.ext4}; do
-  [ -f "$file" ] || fail "no $file; run 'make setup' first"
+[ $# -ge 3 ] || die "usage: emulator/data-image.sh IMAGE CONFIG PKI_FOLDER [MiB]"
+image=$1 config=$2 pki=$3 size_mib=${4:-1536}
+for file in "$config" "$pki/ca.crt" "$AMPHION_CACHE/rootfs/guest-disk.ext4"; do
+  [ -f "$file" ] || die "there is no $file"
 done
+[ ! -e "$image" ] || die "$image is there already: it may hold instances; remove it by hand if it is not needed"
+
 tree=$(mktemp -d)
-trap 'rm -rf "$tree"' EXIT
-mkdir -p "$tree/pki" "$tree/images"
+trap 'rm -rf "$tree" "$image.new"' EXIT
+mkdir -p "$tree"/{pki,images} "$(dirname "$image")"
 cp "$config" "$tree/phoned.json"
-cp "$pki"/{ca.crt,phone.crt,phone.key} "$tree/pki/"
-chmod 600 "$tree/pki/phone.key"
-cp "$cache/kernel/zImage" "$cache"/rootfs/guest-initramfs.cpio.gz "$tree/images/"
-cp --sparse=always "$cache/rootfs/guest-disk.ext4" "$tree/images/"
-rm -f "$out"
-mke2fs -q -t ext4 -L amphion-data -E lazy_itable_init=1,root_owner=0:0 -d "$tree" "$out" "$size"
+cp "$pki/ca.crt" "$tree/pki/"
+for file in phone.crt phone.key; do
+  if [ -f "$pki/$file" ]; then cp -p "$pki/$file" "$tree/pki/"; else say "the phone gets no $file: $pki has none"; fi
+done
+cp "$AMPHION_CACHE/kernel/zImage" "$AMPHION_CACHE/rootfs/guest-initramfs.cpio.gz" "$tree/images/"
+cp --sparse=always "$AMPHION_CACHE/rootfs/guest-disk.ext4" "$tree/images/"
+mke2fs -q -t ext4 -L amphion-data -m 0 -E root_owner=0:0 -d "$tree" "$image.new" "${size_mib}M" >/dev/null ||
+  die "the data disk cannot be made: is the disk full?"
+mv "$image.new" "$image"

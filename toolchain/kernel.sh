@@ -38,4 +38,4 @@ make_headers() {
 }
 
 check_disk 500 "$AMPHION_CACHE"
-once kernel "$(key "$0" "$AMPHION_CACHE" "$PHONE_SUITE")" make_kernel
+once kernel "$(key "$0" "cache=$AMPHION_CACHE" "$PHONE_SUITE")" make_kernel

@@ -1,0 +1,36 @@
+# SPDX-License-Identifier: Apache-2.0
+# The front door. Inside, CMake with Ninja builds (CMakePresets.json) and toolchain/ sets the machine up.
+.PHONY: help setup build run stop demo test bench soak clean
+.DEFAULT_GOAL := help
+SHELL := /bin/bash
+
+help: ## what there is
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+
+setup: ## packages, cross sysroot, kernels, QEMU, root file systems (a second run downloads nothing)
+	@toolchain/setup.sh
+
+build: setup ## everything, into build/
+	@toolchain/build.sh
+
+run: build ## the cloud server and an emulated phone; leaves you at the phone
+	@emulator/run.sh
+
+stop: ## end the phone and the cloud server that `make run` started
+	@emulator/stop.sh
+
+demo: build ## the main job as a scripted scenario: dock, work in the cloud, come home
+	@python3 tests/e2e/demo.py
+
+test: build ## all tests
+	@toolchain/build.sh pc-sanitize
+	@tests/run.sh
+
+bench: build ## the figures: build/bench/handoff.json and a table
+	@python3 tests/bench/handoff.py
+
+soak: build ## longer runs of the tests
+	@tests/soak.sh
+
+clean: ## removes build/; the data of phones and clouds and the cache of downloads stay
+	rm -rf build

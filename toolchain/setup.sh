@@ -1,0 +1,15 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# Everything that is built with or run in, from the package registry into the system and into $AMPHION_CACHE.
+# A second run finds it all and downloads nothing. Each part is a script that can be run alone.
+. "$(dirname "$0")/common.sh"
+
+check_distribution
+check_disk 2000 "$AMPHION_CACHE"
+set_up() {
+  local part
+  for part in packages kernel qemu-clone sysroot guest-rootfs font host-rootfs; do
+    "$TOOLCHAIN_DIR/$part.sh"
+  done
+}
+step set-up set_up
