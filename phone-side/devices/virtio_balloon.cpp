@@ -1,0 +1,89 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "phone-side/devices/virtio_balloon.hpp"
+
+#include <algorithm>
+#include <array>
+
+namespace amphion::devices {
+namespace {
+
+constexpr std::uint32_t inflate_queue = 0, deflate_queue = 1;
+constexpr std::uint32_t first_frame = machine::ram_base / machine::page_bytes;
+constexpr std::size_t frame_bytes = 4;
+
+}  // namespace
+
+VirtioBalloon::VirtioBalloon(Discard discard, GuestMemory& memory, Line line)
+    : VirtioDevice(machine::virtio_balloon, memory, std::move(line)), discard_(std::move(discard)) {}
+
+void VirtioBalloon::fill_config(std::span<std::byte> config) const {
+  store_le<std::uint32_t>(config, 0, num_pages_);
+  store_le<std::uint32_t>(config, 4, actual_);
+}
+
+void VirtioBalloon::config_written(std::uint32_t offset, std::span<const std::byte> value) {
+  if (offset == 4 && value.size() == 4) actual_ = load_le<std::uint32_t>(value, 0);
+}
+
+void VirtioBalloon::set_target(std::uint32_t pages) {
+  if (pages == num_pages_) return;
+  num_pages_ = pages;
+  config_changed();
+}
+
+void VirtioBalloon::notified(std::uint32_t n) {
+  if (n != inflate_queue && n != deflate_queue) return;
+  Chain chain;
+  bool any = false;
+  while (take(n, chain)) {
+    if (n == inflate_queue) inflate(chain);
+    give(n, chain, 0);
+    any = true;
+  }
+  if (any) interrupt_used(n);
+}
+
+void VirtioBalloon::activated() {
+  notified(inflate_queue);
+  notified(deflate_queue);
+}
+
+void VirtioBalloon::inflate(const Chain& chain) {
+  std::array<std::byte, 1024> raw;
+  const std::uint64_t bytes = chain.readable_bytes() / frame_bytes * frame_bytes;
+  std::vector<std::uint32_t> frames;
+  for (std::uint64_t done = 0; done < bytes;) {
+    const auto piece = std::span(raw).first(std::min<std::uint64_t>(raw.size(), bytes - done));
+    if (!copy_from(memory(), chain, done, piece)) return;
+    frames.clear();
+    for (std::size_t i = 0; i < piece.size(); i += frame_bytes) frames.push_back(load_le<std::uint32_t>(piece, i));
+    discard_pages(frames);
+    done += piece.size();
+  }
+}
+
+// Runs of neighbours go in one call.
+void VirtioBalloon::discard_pages(std::vector<std::uint32_t>& frames) {
+  std::erase_if(frames, [&](std::uint32_t frame) {
+    return !memory().contains(std::uint64_t{frame} * machine::page_bytes, machine::page_bytes);
+  });
+  std::sort(frames.begin(), frames.end());
+  frames.erase(std::unique(frames.begin(), frames.end()), frames.end());
+  for (std::size_t i = 0, next; i < frames.size(); i = next) {
+    for (next = i + 1; next < frames.size() && frames[next] == frames[next - 1] + 1;) ++next;
+    discard_(frames[i] - first_frame, static_cast<std::uint32_t>(next - i));
+  }
+}
+
+void VirtioBalloon::save_device(machine::VirtioDevice& state) const {
+  state.mutable_balloon()->set_num_pages(num_pages_);
+  state.mutable_balloon()->set_actual(actual_);
+}
+
+void VirtioBalloon::restore_device(const machine::VirtioDevice& state) {
+  num_pages_ = state.balloon().num_pages();
+  actual_ = state.balloon().actual();
+  queue(2).rewind();  // another engine may have held the statistics buffer
+}
+
+}  // namespace amphion::devices
