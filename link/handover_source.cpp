@@ -22,7 +22,7 @@ std::uint64_t count_bits(const Bitmap& bits) {
 // Index of the first bit at or after `from` that is `set`; `end` if there is none.
 std::uint64_t next_bit(const Bitmap& bits, std::uint64_t from, std::uint64_t end, bool set) {
   while (from < end) {
-    const std::uint32_t word = (set ? bits[from / 32] : ~bits[from / 32]) >> (from % 32);
+    const std::uint32_t word = (set ? bits[as_index(from / 32)] : ~bits[as_index(from / 32)]) >> (from % 32);
     if (word != 0) return std::min(end, from + static_cast<std::uint64_t>(std::countr_zero(word)));
     from = (from / 32 + 1) * 32;
   }
@@ -183,7 +183,7 @@ struct HandoverSource::Work {
     base_held = held;
   }
 
-  [[nodiscard]] Bitmap clear_bitmap(const RegionSize& size) const { return Bitmap((size.blocks + 31) / 32); }
+  [[nodiscard]] Bitmap clear_bitmap(const RegionSize& size) const { return Bitmap(as_index((size.blocks + 31) / 32)); }
 
   void flush() {
     if (batch.empty()) return;
@@ -220,7 +220,7 @@ struct HandoverSource::Work {
       if (self.cancelled_) throw Stop{{ErrorCode::cancelled, "cancelled"}};
       const std::uint64_t limit = std::min(size.blocks, first + blocks_per_batch);
       const std::uint64_t end = next_bit(bits, first, limit, false);
-      const auto run = std::span(buffer).first((end - first) * block_bytes);
+      const auto run = std::span(buffer).first(as_index(end - first) * block_bytes);
       need(self.image_.read(size.region, first, run));
       each(first, run);
       first = next_bit(bits, end, size.blocks, true);
@@ -231,13 +231,13 @@ struct HandoverSource::Work {
   void send_zeros(const RegionSize& size, Bitmap& bits) {
     Bitmap nonzero = bits;
     for (std::uint64_t i = 0; i < size.blocks; ++i) {
-      if (hashes.get(size.region, i) == zero_hash) nonzero[i / 32] &= ~(1u << (i % 32));
+      if (hashes.get(size.region, i) == zero_hash) nonzero[as_index(i / 32)] &= ~(1u << (i % 32));
     }
     each_run(size, nonzero, [&](std::uint64_t first, std::span<const std::byte> run) {
-      for (std::uint64_t i = 0; i * block_bytes < run.size(); ++i) {
+      for (std::size_t i = 0; i * block_bytes < run.size(); ++i) {
         if (!is_zero(run.subspan(i * block_bytes, block_bytes))) continue;
         add_zero(size.region, first + i);
-        bits[(first + i) / 32] &= ~(1u << ((first + i) % 32));
+        bits[as_index((first + i) / 32)] &= ~(1u << ((first + i) % 32));
       }
     });
     flush();
@@ -245,7 +245,7 @@ struct HandoverSource::Work {
 
   void send_changed(const RegionSize& size, const Bitmap& bits) {
     each_run(size, bits, [&](std::uint64_t first, std::span<const std::byte> run) {
-      for (std::uint64_t i = 0; i * block_bytes < run.size(); ++i) {
+      for (std::size_t i = 0; i * block_bytes < run.size(); ++i) {
         const auto block = run.subspan(i * block_bytes, block_bytes);
         const Hash hash = hash_block(block);
         if (hash == hashes.get(size.region, first + i)) continue;

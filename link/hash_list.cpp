@@ -91,7 +91,7 @@ Hash hash_block(std::span<const std::byte> block) { return is_zero(block) ? zero
 
 HashList::HashList(const std::vector<RegionSize>& regions) : sizes_(regions) {
   for (const RegionSize& size : sizes_) {
-    hashes_.push_back({std::vector<std::unique_ptr<Chunk>>((size.blocks + chunk_hashes - 1) / chunk_hashes)});
+    hashes_.push_back({std::vector<std::unique_ptr<Chunk>>(as_index((size.blocks + chunk_hashes - 1) / chunk_hashes))});
   }
 }
 
@@ -118,21 +118,21 @@ bool HashList::contains(pb::Region region, std::uint64_t index) const {
 }
 
 const Hash& HashList::get(pb::Region region, std::uint64_t index) const {
-  const auto& chunk = find(region)->chunks[index / chunk_hashes];
-  return chunk ? (*chunk)[index % chunk_hashes] : zero_hash;
+  const auto& chunk = find(region)->chunks[as_index(index) / chunk_hashes];
+  return chunk ? (*chunk)[as_index(index) % chunk_hashes] : zero_hash;
 }
 
 void HashList::set(pb::Region region, std::uint64_t index, const Hash& hash) {
-  auto& chunk = const_cast<RegionHashes*>(find(region))->chunks[index / chunk_hashes];
+  auto& chunk = const_cast<RegionHashes*>(find(region))->chunks[as_index(index) / chunk_hashes];
   if (!chunk) {
     if (hash == zero_hash) return;
     chunk = std::make_unique<Chunk>();
   }
-  (*chunk)[index % chunk_hashes] = hash;
+  (*chunk)[as_index(index) % chunk_hashes] = hash;
 }
 
 bool HashList::zero_span(pb::Region region, std::uint64_t index) const {
-  return !find(region)->chunks[index / chunk_hashes];
+  return !find(region)->chunks[as_index(index) / chunk_hashes];
 }
 
 Hash HashList::digest() const {
@@ -167,7 +167,7 @@ std::string HashList::serialize() const {
   }
   for (const RegionHashes& region : hashes_) {
     for (std::size_t c = 0; c < region.chunks.size(); ++c) {
-      if (!region.chunks[c]) continue;
+      if (!region.chunks[as_index(c)]) continue;
       put_le(out, c, 4);
       out.append(reinterpret_cast<const char*>(region.chunks[c]->data()), sizeof(Chunk));
     }
@@ -191,9 +191,9 @@ Result<HashList> HashList::parse(std::string_view bytes) {
   HashList list(sizes);
   for (RegionHashes& region : list.hashes_) {
     for (std::uint64_t c = reader.number(4); c != end_of_region; c = reader.number(4)) {
-      if (!reader.good() || c >= region.chunks.size() || region.chunks[c]) return bad;
-      region.chunks[c] = std::make_unique<Chunk>();
-      reader.copy(region.chunks[c]->data(), sizeof(Chunk));
+      if (!reader.good() || c >= region.chunks.size() || region.chunks[as_index(c)]) return bad;
+      region.chunks[as_index(c)] = std::make_unique<Chunk>();
+      reader.copy(region.chunks[as_index(c)]->data(), sizeof(Chunk));
     }
   }
   if (!reader.good() || !reader.empty()) return bad;

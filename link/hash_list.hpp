@@ -22,6 +22,9 @@ inline constexpr Hash zero_hash{};
 // 4 GiB of memory or 64 GiB of disk: above any shape, and the bound on what an Offer may ask for.
 inline constexpr std::uint64_t max_region_blocks = std::uint64_t{64} << (30 - 12);
 
+// A block number or count, bounded by max_region_blocks, as an index; size_t has 32 bits on the phone.
+[[nodiscard]] constexpr std::size_t as_index(std::uint64_t number) { return static_cast<std::size_t>(number); }
+
 [[nodiscard]] bool is_zero(std::span<const std::byte> block);
 [[nodiscard]] Hash hash_block(std::span<const std::byte> block);  // zero_hash for a block of zeros
 [[nodiscard]] Hash sha256(std::span<const std::byte> bytes);

@@ -89,7 +89,7 @@ Status Journal::load(std::uint64_t next) {
   std::uint64_t expected = get_le(all, 8, 8);
   std::size_t at = header_bytes;
   while (at + frame_fixed_bytes <= all.size()) {
-    const std::uint64_t count = get_le(all, at + 8, 4);
+    const auto count = static_cast<std::size_t>(get_le(all, at + 8, 4));
     if (count == 0 || count > journal_max_frame_events) break;
     const std::size_t size = frame_fixed_bytes + count * event_bytes;
     if (at + size > all.size() || get_le(all, at + size - 4, 4) != crc32(all.substr(at, size - 4))) break;

@@ -14,7 +14,8 @@ class MemoryFiles::Handle : public File {
     if (Status s = files_.change("write", path_); !s.ok()) return s;
     const std::uint64_t used = files_.used();
     if (used + bytes.size() > files_.capacity_) {
-      inode_->contents += bytes.substr(0, files_.capacity_ > used ? files_.capacity_ - used : 0);
+      inode_->contents +=
+          bytes.substr(0, static_cast<std::size_t>(files_.capacity_ > used ? files_.capacity_ - used : 0));
       return {ErrorCode::no_space, "cannot write " + path_ + ": No space left on device"};
     }
     inode_->contents += bytes;
@@ -23,7 +24,7 @@ class MemoryFiles::Handle : public File {
   Status truncate(std::uint64_t size) override {
     const std::lock_guard lock(files_.mutex_);
     if (Status s = files_.change("truncate", path_); !s.ok()) return s;
-    inode_->contents.resize(size);
+    inode_->contents.resize(static_cast<std::size_t>(size));
     return {};
   }
   Status sync() override {
