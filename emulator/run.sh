@@ -1,0 +1,100 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The session of `make run`: certificates, data disk (both once), cloud server, emulated phone, and the terminal front.
+# What runs already is left running, so a second `make run` comes back to the same phone.
+# Options: --vnc N (show the picture at VNC display N too), --no-front (start only).
+. "$(dirname "$0")/../toolchain/common.sh"
+. "$(dirname "$0")/session.sh"
+
+vnc=() front=yes
+while [ $# -gt 0 ]; do
+  case $1 in
+    --vnc) vnc=(--vnc "${2:?--vnc needs a display number}"); shift ;;
+    --no-front) front=no ;;
+    *) die "unknown option $1: --vnc N, --no-front" ;;
+  esac
+  shift
+done
+
+make_certificates() { "$PC_BUILD/link/amphion-pki" create "$STATE/pki" >&2; }
+
+make_data_disk() {
+  cat >"$STATE/phoned.json" <<END
+{
+  "cloud": "10.0.2.2:$CLOUD_PORT",
+  "instances": [
+$(instance personal),
+$(instance work)
+  ]
+}
+END
+  "$ROOT_DIR/emulator/data-image.sh" "$STATE/phone/data.img" "$STATE/phoned.json" "$STATE/pki"
+}
+instance() {
+  cat <<END
+    { "name": "$1", "vcpus": 4, "vcpus_allowed": 2, "memory_mib": 512, "bound_mib": 160,
+      "kernel": "/data/images/zImage", "initrd": "/data/images/guest-initramfs.cpio.gz",
+      "disk": "/data/images/guest-disk.ext4", "cmdline": "console=ttyAMA0 console=tty0 amphion.name=$1" }
+END
+}
+
+# The command line tool's own folder gets the owner's certificate, unless it serves another phone already.
+give_owner_certificate() {
+  local own=${XDG_CONFIG_HOME:-$HOME/.config}/amphion/pki file
+  [ -n "${AMPHION_STATE:-}" ] && return
+  [ ! -e "$own/ca.crt" ] || cmp -s "$own/ca.crt" "$STATE/pki/ca.crt" || return 0
+  mkdir -p "$own"
+  for file in ca.crt owner.crt owner.key; do cp -p "$STATE/pki/$file" "$own/"; done
+}
+
+start_cloud() {
+  setsid "$PC_BUILD/cloud-side/amphiond/amphiond" --data "$STATE/cloud" --pki "$STATE/pki" \
+    --listen "127.0.0.1:$CLOUD_PORT" </dev/null >>"$STATE/amphiond.log" 2>&1 &
+  echo $! >"$STATE/cloud.pid"
+  for _ in $(seq 50); do
+    [ -z "$(ss -Hltn "sport = :$CLOUD_PORT" 2>/dev/null)" ] || return 0
+    cloud_pid >/dev/null || die "the cloud server ended: $(tail -n 1 "$STATE/amphiond.log")"
+    sleep 0.1
+  done
+  die "the cloud server does not listen: see $STATE/amphiond.log"
+}
+
+start_phone() {
+  emulator start --bundle "$ROOT_DIR/build/qemu-virt.bundle" --data "$STATE/phone/data.img" \
+    --control-port "$CONTROL_PORT" "${vnc[@]}" || exit 1
+}
+wait_for_phone() {
+  for _ in $(seq 600); do
+    ! amphion list >/dev/null 2>&1 || return 0
+    emulator status | grep -q '^running' || die "the phone ended: see $STATE/phone/serial.log"
+    sleep 0.2
+  done
+  die "the phone does not answer: see $STATE/phone/serial.log"
+}
+wait_for_login() { emulator wait 'login:' --seconds 120 || exit 1; }
+
+mkdir -p "$STATE/phone" || die "cannot make $STATE: set AMPHION_STATE to a folder that can be written"
+[ -f "$STATE/pki/phone.crt" ] || step certificates make_certificates
+[ -f "$STATE/phone/data.img" ] || step "data disk" make_data_disk
+give_owner_certificate
+cloud_pid >/dev/null || step cloud start_cloud
+if ! emulator status | grep -q '^running'; then
+  step board start_phone
+  step phone wait_for_phone
+  step login wait_for_login
+fi
+cat >&2 <<END
+
+  The phone runs: two instances, personal and work; log in as root, password amphion.
+  In another terminal:  export AMPHION_PHONE=127.0.0.1:$CONTROL_PORT AMPHION_PKI=$STATE/pki
+                        $PC_BUILD/phone-side/cli/amphion list | switch work | dock work | undock work | console work
+  Leaving (Ctrl-] q) lets phone and cloud run on; \`make run\` comes back, \`make stop\` ends both.
+
+END
+[ "$front" = yes ] || exit 0
+if [ -t 0 ] && [ -t 1 ]; then
+  read -r -t 10 -p "Enter to go to the phone " _ || true
+  emulator front
+else
+  emulator screen
+fi
