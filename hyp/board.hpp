@@ -29,10 +29,10 @@ struct Board {
   } gic;
 
   struct Interrupts {
-    std::uint32_t maintenance;        // GIC maintenance, INTID
-    std::uint32_t hypervisor_timer;   // CNTHP
-    std::uint32_t virtual_timer;      // CNTV
-    std::uint32_t amphion_event;      // virtual, to the host instance
+    std::uint32_t maintenance;       // GIC maintenance, INTID
+    std::uint32_t hypervisor_timer;  // CNTHP
+    std::uint32_t virtual_timer;     // CNTV
+    std::uint32_t amphion_event;     // virtual, to the host instance
   } interrupts;
 
   std::uint32_t max_cpus;

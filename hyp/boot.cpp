@@ -72,8 +72,8 @@ void fill_pool(const BundleHeader& header) {
   gic::init_distributor();
   init_cpu(cpus[0]);
   start_secondaries();
-  Line() << cpu_count() << " CPUs, " << gic::list_register_count() << " list registers, "
-         << pool().total_pages() / 256 << " MiB for phones";
+  Line() << cpu_count() << " CPUs, " << gic::list_register_count() << " list registers, " << pool().total_pages() / 256
+         << " MiB for phones";
   init_instances();
   create_host({Phys(header.host.base), header.host.bytes}, static_cast<u32>(header.kernel.load),
               static_cast<u32>(header.dtb.load));

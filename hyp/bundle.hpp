@@ -34,8 +34,8 @@ struct BundleItem {
 struct BundleHeader {
   std::array<std::uint8_t, 8> magic;
   std::uint32_t version;
-  std::uint32_t crc32;        // of bytes [16, total_bytes), polynomial as in zlib
-  std::uint32_t total_bytes;  // header and payload
+  std::uint32_t crc32;         // of bytes [16, total_bytes), polynomial as in zlib
+  std::uint32_t total_bytes;   // header and payload
   std::uint32_t header_bytes;  // sizeof(BundleHeader)
   BundleRange host;
   std::array<BundleRange, bundle_pool_ranges> pool;

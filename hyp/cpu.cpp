@@ -68,8 +68,7 @@ void serve(Cpu& cpu, Vcpu& vcpu) {
   if ((requests & request::io) != 0) complete_device_access(vcpu);
   if ((requests & request::start) != 0 && vcpu.run == Run::off) vcpu.run = Run::ready;
   if ((requests & request::memory) != 0 && vcpu.run == Run::parked) vcpu.run = Run::ready;
-  if ((requests & request::kick) != 0 && vcpu.run == Run::waiting &&
-      vcpu.instance->vgic.deliverable(vcpu.index)) {
+  if ((requests & request::kick) != 0 && vcpu.run == Run::waiting && interrupt_deliverable(vcpu)) {
     vcpu.run = Run::ready;
   }
   if ((requests & request::pause) != 0) vcpu.pause_wanted = true;
@@ -116,7 +115,7 @@ void serve_interrupts(Cpu& cpu) {
   for (;;) {
     const gic::Acknowledged interrupt = gic::acknowledge();
     if (interrupt.intid() >= gic::spurious) return;
-    if (interrupt.intid() == board::board.interrupts.hypervisor_timer) arm_hypervisor_timer(never);
+    if (interrupt.intid() == board::board.interrupts.hypervisor_timer) arm_hypervisor_timer(cpu, never);
     serve_interrupt(cpu, interrupt);
   }
 }
@@ -126,10 +125,11 @@ void run(Cpu& cpu, Vcpu& vcpu, u64 next_deadline) {
   if (vcpu.state.cntp_ctl != 0) update_physical_timer(vcpu);
   const u64 begin = now();
   const u64 slice = cpu.scheduler.slice(vcpu);
+  trap_wfe(cpu, slice != never);
   u64 deadline = next_deadline;
   if (slice != never && begin + slice < deadline) deadline = begin + slice;
   const u64 own = physical_timer_deadline(vcpu);
-  arm_hypervisor_timer(own < deadline ? own : deadline);
+  arm_hypervisor_timer(cpu, own < deadline ? own : deadline);
   const u32 reason = run_guest(cpu, vcpu);
   const u64 ticks = now() - begin;
   vcpu.ran_ticks += ticks;
@@ -152,6 +152,11 @@ void set_run(Vcpu& vcpu, Run run) {
   Cpu& cpu = this_cpu();
   vcpu.deadline = run == Run::waiting ? timer_deadline(cpu, vcpu) : never;
   tell_scheduler(cpu, vcpu);
+}
+
+bool interrupt_deliverable(Vcpu& vcpu) {
+  if (this_cpu().loaded == &vcpu) save_interface(vcpu);
+  return vcpu.instance->vgic.deliverable(vcpu.index);
 }
 
 void yield(Vcpu& vcpu) { this_cpu().scheduler.yield(vcpu); }
@@ -194,7 +199,7 @@ void run_loop(Cpu& cpu) {
       run(cpu, *next, deadline);
       continue;
     }
-    arm_hypervisor_timer(deadline);
+    arm_hypervisor_timer(cpu, deadline);
     wait_for_interrupt();
     serve_interrupts(cpu);
   }

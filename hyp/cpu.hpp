@@ -16,8 +16,11 @@ inline constexpr u32 max_cpus = 4;
 struct Cpu {
   u32 id = 0;
   Vcpu* loaded = nullptr;
-  u32 lists_used = 16;  // list registers of the hardware that may hold something
-  bool timer_raised = false;          // the loaded vCPU's timer interrupt may be active
+  u32 lists_used = 16;           // list registers of the hardware that may hold something
+  u32 lists_control = 0;         // GICH_HCR as it stands
+  u64 armed_deadline = ~u64{0};  // of the hypervisor's timer
+  bool timer_raised = false;     // the loaded vCPU's timer interrupt may be active
+  bool trap_wfe = true;          // as it stands in HCR
   FairScheduler scheduler;
   u64 sleepers = 0;  // slots of vCPUs whose deadline counts
   std::atomic<u64> inbox{0};
@@ -39,5 +42,7 @@ void init_cpu(Cpu& cpu);  // of itself
 // For those who change what a vCPU of this CPU waits for.
 void set_run(Vcpu& vcpu, Run run);
 void yield(Vcpu& vcpu);
+// An interrupt would be taken: WFI does not wait. Home CPU.
+[[nodiscard]] bool interrupt_deliverable(Vcpu& vcpu);
 
 }  // namespace amphion::hyp

@@ -51,7 +51,9 @@ class Held {
   explicit operator bool() const { return instance_ != nullptr; }
   Instance* operator->() const { return instance_; }
   Instance& operator*() const { return *instance_; }
-  [[nodiscard]] bool stopped() const { return instance_->state.load(std::memory_order_acquire) == Instance::State::stopped; }
+  [[nodiscard]] bool stopped() const {
+    return instance_->state.load(std::memory_order_acquire) == Instance::State::stopped;
+  }
 
  private:
   void release() {
@@ -307,9 +309,25 @@ struct Entry {
   Result (*handler)(Arguments);
   Right right = Right::host_only;
 };
-constexpr std::array<Entry, 19> table{{{info},    {create}, {destroy}, {run},      {pause},    {allow},   {events},
-                                       {io_done}, {irq},    {page},    {discard},  {log},      {bitmap},  {vcpu_get},
-                                       {vcpu_set}, {gic_get}, {gic_set}, {counter}, {stats}}};
+constexpr std::array<Entry, 19> table{{{info},
+                                       {create},
+                                       {destroy},
+                                       {run},
+                                       {pause},
+                                       {allow},
+                                       {events},
+                                       {io_done},
+                                       {irq},
+                                       {page},
+                                       {discard},
+                                       {log},
+                                       {bitmap},
+                                       {vcpu_get},
+                                       {vcpu_set},
+                                       {gic_get},
+                                       {gic_set},
+                                       {counter},
+                                       {stats}}};
 static_assert(AMPHION_HC_STATS - AMPHION_HC_INFO + 1 == table.size());
 
 }  // namespace

@@ -2,12 +2,12 @@
 // An instance: memory, vCPUs, interrupts, counter, and whether it runs. Number 0 is the host; 1..AMPHION_MAX_INSTANCES
 // are phones. All stand in static storage; creation takes only pages of the pool.
 //
-// States: absent -> stopped (create) -> running (run) -> stopping (pause, PSCI SYSTEM_*) -> stopped -> absent (destroy).
-// From `stopping` to `stopped` leads the last of its vCPUs to stop, each on its home CPU, after its device access (if
-// one is under way) is complete. The virtual counter stands still while it is not running.
-// Thread safety: `control` is held by every hypercall on the instance and by who begins a stop. `psci` is held over a
-// change of a vCPU's power. Stage2 and Vgic lock themselves. Order: hyp/README.md.
-// Invariant: while stopped, no vCPU of it is loaded anywhere.
+// States: absent -> stopped (create) -> running (run) -> stopping (pause, PSCI SYSTEM_*) -> stopped -> absent
+// (destroy). From `stopping` to `stopped` leads the last of its vCPUs to stop, each on its home CPU, after its device
+// access (if one is under way) is complete. The virtual counter stands still while it is not running. Thread safety:
+// `control` is held by every hypercall on the instance and by who begins a stop. `psci` is held over a change of a
+// vCPU's power. Stage2 and Vgic lock themselves. Order: hyp/README.md. Invariant: while stopped, no vCPU of it is
+// loaded anywhere.
 #pragma once
 
 #include <array>

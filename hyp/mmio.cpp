@@ -112,8 +112,7 @@ bool translation_problem(Abort abort) { return abort.translation() || abort.acce
 Trap on_data_abort(Vcpu& vcpu, u32 hsr) {
   const Abort abort{hsr};
   const u32 address = Hdfar::read();
-  const std::optional<u32> ipa =
-      translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u32>(address);
+  const std::optional<u32> ipa = translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u32>(address);
   if (!ipa) return Trap::handled;
   if (translation_problem(abort) && touch_memory(vcpu, *ipa)) return Trap::handled;
 
@@ -134,8 +133,7 @@ Trap on_data_abort(Vcpu& vcpu, u32 hsr) {
 Trap on_prefetch_abort(Vcpu& vcpu, u32 hsr) {
   const Abort abort{hsr};
   const u32 address = Hifar::read();
-  const std::optional<u32> ipa =
-      translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u32>(address);
+  const std::optional<u32> ipa = translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u32>(address);
   if (!ipa) return Trap::handled;
   if (!translation_problem(abort) || !touch_memory(vcpu, *ipa)) inject_prefetch_abort(vcpu, address);
   return Trap::handled;

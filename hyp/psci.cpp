@@ -29,7 +29,7 @@ u32 version(Vcpu&) { return 0x1'0000; }
 
 // Standby: an interrupt ends it, which a caller of a power-down state must expect, too.
 u32 cpu_suspend(Vcpu& vcpu) {
-  if (!vcpu.instance->vgic.deliverable(vcpu.index)) set_run(vcpu, Run::waiting);
+  if (!interrupt_deliverable(vcpu)) set_run(vcpu, Run::waiting);
   return success;
 }
 
@@ -88,8 +88,9 @@ u32 system_reset(Vcpu& vcpu) { return end_system(vcpu, AMPHION_EVENT_SYSTEM_RESE
 u32 features(Vcpu& vcpu);
 
 constexpr u32 first_function = 0x8400'0000;
-constexpr std::array<Handler, 11> functions{version,     cpu_suspend, cpu_off,           cpu_on,  affinity_info, nullptr,
-                                            migrate_info_type, nullptr, system_off, system_reset, features};
+constexpr std::array<Handler, 11> functions{version,       cpu_suspend,  cpu_off,           cpu_on,
+                                            affinity_info, nullptr,      migrate_info_type, nullptr,
+                                            system_off,    system_reset, features};
 
 Handler find(u32 function) {
   const u32 index = function - first_function;

@@ -7,8 +7,8 @@
 namespace amphion::hyp::psr {
 
 inline constexpr u32 usr = 0x10, fiq = 0x11, irq = 0x12, svc = 0x13, abt = 0x17, und = 0x1b, sys = 0x1f;
-inline constexpr u32 mode_bits = 0x1f, thumb_bit = 1u << 5, mask_fiq = 1u << 6, mask_irq = 1u << 7, mask_abort = 1u << 8,
-                     big_endian = 1u << 9, jazelle = 1u << 24;
+inline constexpr u32 mode_bits = 0x1f, thumb_bit = 1u << 5, mask_fiq = 1u << 6, mask_irq = 1u << 7,
+                     mask_abort = 1u << 8, big_endian = 1u << 9, jazelle = 1u << 24;
 inline constexpr u32 mask_all = mask_fiq | mask_irq | mask_abort;
 inline constexpr u32 it_bits = 0x0600'fc00;
 

@@ -8,46 +8,44 @@
 
 namespace amphion::hyp {
 
-#define AMPHION_CP15_32(Name, crn, opc1, crm, opc2)                                             \
-  struct Name {                                                                                 \
-    [[nodiscard]] static u32 read() {                                                           \
-      u32 value;                                                                                \
-      __asm__ volatile("mrc p15, " #opc1 ", %0, " #crn ", " #crm ", " #opc2 : "=r"(value));     \
-      return value;                                                                             \
-    }                                                                                           \
-    static void write(u32 value) {                                                              \
-      __asm__ volatile("mcr p15, " #opc1 ", %0, " #crn ", " #crm ", " #opc2 ::"r"(value) : "memory"); \
-    }                                                                                           \
-  }
-#define AMPHION_CP15_64(Name, opc1, crm)                                                          \
-  struct Name {                                                                                   \
-    [[nodiscard]] static u64 read() {                                                             \
-      u64 value;                                                                                  \
-      __asm__ volatile("mrrc p15, " #opc1 ", %Q0, %R0, " #crm : "=r"(value));                     \
-      return value;                                                                               \
-    }                                                                                             \
-    static void write(u64 value) {                                                                \
-      __asm__ volatile("mcrr p15, " #opc1 ", %Q0, %R0, " #crm ::"r"(value) : "memory");           \
-    }                                                                                             \
-  }
-#define AMPHION_CP14_32(Name, crn, opc1, crm, opc2)                                             \
-  struct Name {                                                                                 \
-    [[nodiscard]] static u32 read() {                                                           \
-      u32 value;                                                                                \
-      __asm__ volatile("mrc p14, " #opc1 ", %0, " #crn ", " #crm ", " #opc2 : "=r"(value));     \
-      return value;                                                                             \
-    }                                                                                           \
-    static void write(u32 value) {                                                              \
-      __asm__ volatile("mcr p14, " #opc1 ", %0, " #crn ", " #crm ", " #opc2 ::"r"(value) : "memory"); \
-    }                                                                                           \
-  }
-#define AMPHION_BANKED(Name, reg)                                                                     \
+#define AMPHION_CP15_32(Name, crn, opc1, crm, opc2)                                                   \
   struct Name {                                                                                       \
     [[nodiscard]] static u32 read() {                                                                 \
       u32 value;                                                                                      \
-      __asm__ volatile(".arch_extension virt\n mrs %0, " #reg : "=r"(value));                         \
+      __asm__ volatile("mrc p15, " #opc1 ", %0, " #crn ", " #crm ", " #opc2 : "=r"(value));           \
       return value;                                                                                   \
     }                                                                                                 \
+    static void write(u32 value) {                                                                    \
+      __asm__ volatile("mcr p15, " #opc1 ", %0, " #crn ", " #crm ", " #opc2 ::"r"(value) : "memory"); \
+    }                                                                                                 \
+  }
+#define AMPHION_CP15_64(Name, opc1, crm)                                                                               \
+  struct Name {                                                                                                        \
+    [[nodiscard]] static u64 read() {                                                                                  \
+      u64 value;                                                                                                       \
+      __asm__ volatile("mrrc p15, " #opc1 ", %Q0, %R0, " #crm : "=r"(value));                                          \
+      return value;                                                                                                    \
+    }                                                                                                                  \
+    static void write(u64 value) { __asm__ volatile("mcrr p15, " #opc1 ", %Q0, %R0, " #crm ::"r"(value) : "memory"); } \
+  }
+#define AMPHION_CP14_32(Name, crn, opc1, crm, opc2)                                                   \
+  struct Name {                                                                                       \
+    [[nodiscard]] static u32 read() {                                                                 \
+      u32 value;                                                                                      \
+      __asm__ volatile("mrc p14, " #opc1 ", %0, " #crn ", " #crm ", " #opc2 : "=r"(value));           \
+      return value;                                                                                   \
+    }                                                                                                 \
+    static void write(u32 value) {                                                                    \
+      __asm__ volatile("mcr p14, " #opc1 ", %0, " #crn ", " #crm ", " #opc2 ::"r"(value) : "memory"); \
+    }                                                                                                 \
+  }
+#define AMPHION_BANKED(Name, reg)                                                                              \
+  struct Name {                                                                                                \
+    [[nodiscard]] static u32 read() {                                                                          \
+      u32 value;                                                                                               \
+      __asm__ volatile(".arch_extension virt\n mrs %0, " #reg : "=r"(value));                                  \
+      return value;                                                                                            \
+    }                                                                                                          \
     static void write(u32 value) { __asm__ volatile(".arch_extension virt\n msr " #reg ", %0" ::"r"(value)); } \
   }
 

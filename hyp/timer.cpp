@@ -42,7 +42,9 @@ u64 ns_of_ticks(u64 ticks) {
   return ticks / frequency * 1'000'000'000 + ticks % frequency * 1'000'000'000 / frequency;
 }
 
-void arm_hypervisor_timer(u64 deadline) {
+void arm_hypervisor_timer(Cpu& cpu, u64 deadline) {
+  if (cpu.armed_deadline == deadline) return;
+  cpu.armed_deadline = deadline;
   if (deadline == never) {
     CnthpCtl::write(0);
     return;

@@ -20,7 +20,7 @@ void init_timers();  // per CPU
 [[nodiscard]] u64 ticks_of_us(u32 us);
 [[nodiscard]] u64 ns_of_ticks(u64 ticks);
 
-void arm_hypervisor_timer(u64 deadline);  // physical counter; `never` disarms
+void arm_hypervisor_timer(Cpu& cpu, u64 deadline);  // physical counter; `never` disarms
 
 // CNTV of the loaded vCPU, and the active state of its interrupt.
 void load_timer(Vcpu& vcpu);

@@ -37,7 +37,7 @@ Trap on_wait(Vcpu& vcpu, u32 hsr) {
   const bool event = (hsr & 1) != 0;
   if (event) {
     yield(vcpu);
-  } else if (!vcpu.instance->vgic.deliverable(vcpu.index)) {
+  } else if (!interrupt_deliverable(vcpu)) {
     set_run(vcpu, Run::waiting);
   }
   return Trap::handled;

@@ -36,11 +36,12 @@ static_assert(offsetof(amphion_vcpu, cpsr) - offsetof(amphion_vcpu, r) == 64);
 constexpr u32 hcr_vm = 1u << 0, hcr_swio = 1u << 1, hcr_ptw = 1u << 2, hcr_fmo = 1u << 3, hcr_imo = 1u << 4,
               hcr_fb = 1u << 9, hcr_bsu_inner = 1u << 10, hcr_twi = 1u << 13, hcr_twe = 1u << 14, hcr_tsc = 1u << 19,
               hcr_tidcp = 1u << 20, hcr_tac = 1u << 21;
-constexpr u32 hcr = hcr_vm | hcr_swio | hcr_ptw | hcr_fmo | hcr_imo | hcr_fb | hcr_bsu_inner | hcr_twi | hcr_twe |
-                    hcr_tsc | hcr_tidcp | hcr_tac;
+constexpr u32 hcr =
+    hcr_vm | hcr_swio | hcr_ptw | hcr_fmo | hcr_imo | hcr_fb | hcr_bsu_inner | hcr_twi | hcr_tsc | hcr_tidcp | hcr_tac;
 constexpr u32 hdcr = 1u << 11 | 1u << 10 | 1u << 9 | 1u << 6;  // debug (TDRA, TDOSA, TDA), performance monitors (TPM)
-constexpr u32 hcptr = 1u << 20 | 0x33ffu;                       // trace, and coprocessors without a purpose here
+constexpr u32 hcptr = 1u << 20 | 0x33ffu;                      // trace, and coprocessors without a purpose here
 constexpr u32 fpexc_enable = 1u << 30;
+constexpr u32 hcr_enabled = 1u << 0;  // GICH_HCR.En
 constexpr u32 no_instance_vttbr_vmid = 0;
 
 void save_cp15(amphion_vcpu& s) {
@@ -114,11 +115,10 @@ void load_fp(const amphion_vcpu& s) {
   write_fpexc(s.fpexc);
 }
 
-void save_gic(Vcpu& vcpu) {
-  VgicCpu& interface = vcpu.instance->vgic.cpu(vcpu.index);
-  interface.vmcr = gic::read_vmcr();
-  interface.apr = gic::read_apr();
-  gic::write_hcr(0);
+void set_lists_control(Cpu& cpu, u32 value) {
+  if (cpu.lists_control == value) return;
+  cpu.lists_control = value;
+  gic::write_hcr(value);
 }
 
 void load_gic(Vcpu& vcpu) {
@@ -134,16 +134,15 @@ void enter_lists(Cpu& cpu, Vcpu& vcpu) {
   for (u32 i = 0; i < interface.used; ++i) gic::write_list(i, interface.lr[i]);
   for (u32 i = interface.used; i < cpu.lists_used; ++i) gic::write_list(i, 0);
   cpu.lists_used = interface.used;
-  gic::write_hcr(interface.hcr);
+  set_lists_control(cpu, interface.hcr);
 }
 
-void leave_lists(Vcpu& vcpu) {
+// GICH_HCR is read back for its EOICount, which moves only if something may end without a list register.
+void leave_lists(Cpu& cpu, Vcpu& vcpu) {
   Vgic& vgic = vcpu.instance->vgic;
   VgicCpu& interface = vgic.cpu(vcpu.index);
   for (u32 i = 0; i < interface.used; ++i) interface.lr[i] = gic::read_list(i);
-  interface.hcr = gic::read_hcr();
-  interface.vmcr = gic::read_vmcr();
-  interface.apr = gic::read_apr();
+  if ((interface.hcr & ~hcr_enabled) != 0) cpu.lists_control = interface.hcr = gic::read_hcr();
   post_all(*vcpu.instance, vgic.sync(vcpu.index));
 }
 
@@ -197,6 +196,18 @@ void load_banked(const amphion_vcpu& s) {
   R12Fiq::write(s.r_fiq[4]);
 }
 
+void save_interface(Vcpu& vcpu) {
+  VgicCpu& interface = vcpu.instance->vgic.cpu(vcpu.index);
+  interface.vmcr = gic::read_vmcr();
+  interface.apr = gic::read_apr();
+}
+
+void trap_wfe(Cpu& cpu, bool trap) {
+  if (cpu.trap_wfe == trap) return;
+  cpu.trap_wfe = trap;
+  Hcr::write(trap ? hcr | hcr_twe : hcr);
+}
+
 void init_world() {
   Hcr::write(0);
   Vtcr::write(Stage2Format::vtcr);
@@ -214,7 +225,7 @@ void load(Cpu& cpu, Vcpu& vcpu) {
   unload(cpu);
   Vmpidr::write(0x8000'0000u | vcpu.index);
   Vttbr::write(vcpu.instance->vttbr());
-  Hcr::write(hcr);
+  Hcr::write(cpu.trap_wfe ? hcr | hcr_twe : hcr);
   isb();
   load_banked(vcpu.state);
   load_cp15(vcpu.state);
@@ -232,7 +243,8 @@ void unload(Cpu& cpu) {
   save_banked(vcpu.state);
   save_cp15(vcpu.state);
   save_fp(vcpu.state);
-  save_gic(vcpu);
+  save_interface(vcpu);
+  set_lists_control(cpu, 0);
   save_timer(vcpu);
   cpu.loaded = nullptr;
 }
@@ -241,7 +253,7 @@ u32 run_guest(Cpu& cpu, Vcpu& vcpu) {
   settle_timer_interrupt(cpu, vcpu);
   enter_lists(cpu, vcpu);
   const u32 reason = enter_guest(vcpu.state.r);
-  leave_lists(vcpu);
+  leave_lists(cpu, vcpu);
   ++vcpu.exits;
   return reason;
 }

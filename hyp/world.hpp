@@ -19,6 +19,12 @@ void unload(Cpu& cpu);  // whatever is loaded, if anything
 void save_banked(amphion_vcpu& state);
 void load_banked(const amphion_vcpu& state);
 
+// GICH_VMCR and GICH_APR of the loaded vCPU, to where Vgic::deliverable() looks.
+void save_interface(Vcpu& vcpu);
+
+// Whether WFE traps: a guest that spins alone on its CPU may as well do so.
+void trap_wfe(Cpu& cpu, bool trap);
+
 // One run of the guest until it traps or an interrupt arrives; interrupts of the vGIC go in and out around it.
 // Returns AMPHION_EXIT_*.
 [[nodiscard]] u32 run_guest(Cpu& cpu, Vcpu& vcpu);
