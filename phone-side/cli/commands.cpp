@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: Apache-2.0
+// Commands; see commands.hpp.
+#include "phone-side/cli/commands.hpp"
+
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <algorithm>
+#include <chrono>
+#include <iostream>
+
+#include "phone-side/cli/client.hpp"
+#include "phone-side/cli/console.hpp"
+#include "phone-side/cli/format.hpp"
+
+namespace amphion::cli {
+namespace {
+
+using nlohmann::json;
+using phoned::Operation;
+
+struct Options {
+  Target target = default_target();
+  std::string instance;
+  bool as_json = false;
+  bool serial = false;
+  double silence_s = 2;
+};
+
+json request_of(const Options& options, Operation operation) {
+  return phoned::to_json({operation, options.instance, options.serial});
+}
+
+// Progress as one line that is written over on a terminal, otherwise a line a step.
+class ProgressPrinter {
+ public:
+  explicit ProgressPrinter(std::ostream& out)
+      : out_(out), terminal_(&out == &std::cout && isatty(STDOUT_FILENO) != 0) {}
+
+  void show(const json& progress) {
+    const std::string line = format_progress(progress);
+    if (terminal_) {
+      out_ << "\r\033[K" << line << std::flush;
+      return;
+    }
+    const json step = progress.value("step", json());
+    if (!last_.empty() && step != last_["step"]) out_ << format_progress(last_) << std::endl;
+    last_ = progress;
+    last_["step"] = step;
+  }
+
+  void end() {
+    if (terminal_) out_ << "\r\033[K" << std::flush;
+    if (!terminal_ && !last_.empty()) out_ << format_progress(last_) << std::endl;
+  }
+
+ private:
+  std::ostream& out_;
+  bool terminal_;
+  json last_;
+};
+
+void show(const Options& options, Operation operation, std::ostream& out) {
+  Client client(connect(options.target));
+  const json answer = client.ask(request_of(options, operation));
+  if (options.as_json) {
+    out << answer.dump() << std::endl;
+  } else if (operation == Operation::list) {
+    out << format_list(answer);
+  } else if (operation == Operation::status) {
+    out << format_status(answer);
+  } else {
+    out << options.instance << " has the focus" << std::endl;
+  }
+}
+
+void move(const Options& options, Operation operation, std::ostream& out) {
+  Client client(connect(options.target));
+  ProgressPrinter printer(out);
+  const auto progress = [&](const json& line) {
+    if (options.as_json) {
+      out << json{{"progress", line}}.dump() << std::endl;
+    } else {
+      printer.show(line);
+    }
+  };
+  json answer;
+  try {
+    answer = client.ask(request_of(options, operation), progress);
+  } catch (const ClientError&) {
+    if (!options.as_json) printer.end();
+    throw;
+  }
+  if (!options.as_json) printer.end();
+  out << (options.as_json ? answer.dump() : format_summary(answer)) << std::endl;
+}
+
+void console(const Options& options) {
+  Client client(connect(options.target));
+  static_cast<void>(client.ask(request_of(options, Operation::console)));
+  run_console(client, std::chrono::milliseconds(static_cast<int>(options.silence_s * 1000)));
+}
+
+CLI::App* add(CLI::App& app, Options& options, const char* name, const char* help, bool instance) {
+  CLI::App* command = app.add_subcommand(name, help);
+  command->add_flag("--json", options.as_json, "print the answer as JSON, one object a line");
+  if (instance) command->add_option("NAME", options.instance, "the instance")->required();
+  return command;
+}
+
+void add_commands(CLI::App& app, Options& options, std::ostream& out) {
+  const auto simple = [&](Operation operation) {
+    return [&options, &out, operation] { show(options, operation, out); };
+  };
+  const auto moving = [&](Operation operation) {
+    return [&options, &out, operation] { move(options, operation, out); };
+  };
+  add(app, options, "list", "the instances: where they are, their state, which one has the focus", false)
+      ->callback(simple(Operation::list));
+  add(app, options, "status", "the same with memory, generations, the input journal and the cloud", false)
+      ->callback(simple(Operation::status));
+  add(app, options, "switch",
+      "give screen and keyboard to an instance (on the phone: Alt+F1, Alt+F2, ... or Super+Tab)", true)
+      ->callback(simple(Operation::switch_to));
+  CLI::App* terminal =
+      add(app, options, "console", "this terminal becomes the instance's console; Ctrl-] leaves", true);
+  terminal->add_flag("--serial", options.serial,
+                     "its serial port (boot messages) instead of hvc0; only while it is on the phone");
+  terminal
+      ->add_option("--silence", options.silence_s,
+                   "input not from a terminal: leave after so many seconds without output")
+      ->check(CLI::Range(0.1, 3600.0))
+      ->capture_default_str();
+  terminal->callback([&options] { console(options); });
+  add(app, options, "dock", "move an instance to the cloud, where it goes on with more", true)
+      ->callback(moving(Operation::dock));
+  add(app, options, "undock", "bring an instance home", true)->callback(moving(Operation::undock));
+}
+
+}  // namespace
+
+int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err) {
+  Options options;
+  CLI::App app("Controls an Amphion phone: its instances, where they run and who has the keys.", "amphion");
+  app.footer("Exit codes: 0 done, 1 failed, 2 wrong usage.");
+  app.require_subcommand(1);
+  app.add_option("--phone", options.target.phone,
+                 "HOST:PORT of the phone, or unix:PATH on the phone itself [$AMPHION_PHONE]")
+      ->capture_default_str();
+  app.add_option("--pki", options.target.pki, "folder with ca.crt, owner.crt, owner.key [$AMPHION_PKI]")
+      ->capture_default_str();
+  app.fallthrough();
+  try {
+    add_commands(app, options, out);
+    std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants a vector
+    app.parse(arguments);
+    return exit_done;
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error, out, err);
+    return code == 0 ? exit_done : exit_usage;
+  } catch (const std::exception& error) {
+    err << "amphion: " << error.what() << std::endl;
+    return exit_failed;
+  }
+}
+
+}  // namespace amphion::cli

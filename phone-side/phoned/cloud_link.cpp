@@ -1,0 +1,269 @@
+// SPDX-License-Identifier: Apache-2.0
+// Sessions with the cloud; see cloud_link.hpp.
+#include "phone-side/phoned/cloud_link.hpp"
+
+#include <mbedtls/oid.h>
+#include <mbedtls/x509_crt.h>
+#include <spdlog/spdlog.h>
+
+#include <algorithm>
+
+namespace amphion::phoned {
+namespace {
+
+using nlohmann::json;
+
+constexpr std::chrono::seconds connect_timeout{15};
+constexpr std::chrono::milliseconds shortest_pause{500};
+constexpr std::chrono::milliseconds longest_pause{8000};
+constexpr std::chrono::milliseconds answer_time{1500};
+constexpr std::size_t max_outbox = 4096;
+
+// The common name of our own certificate, which a Hello must carry; empty where it cannot be read.
+std::string own_name(const std::string& file) {
+  mbedtls_x509_crt certificate;
+  mbedtls_x509_crt_init(&certificate);
+  std::string name;
+  if (mbedtls_x509_crt_parse_file(&certificate, file.c_str()) == 0) {
+    for (const mbedtls_x509_name* part = &certificate.subject; part != nullptr; part = part->next) {
+      if (MBEDTLS_OID_CMP(MBEDTLS_OID_AT_CN, &part->oid) != 0) continue;
+      name.assign(part->val.p, part->val.p + part->val.len);
+    }
+  }
+  mbedtls_x509_crt_free(&certificate);
+  return name;
+}
+
+}  // namespace
+
+CloudLink::CloudLink(CloudOptions options, link::Records& records, ScreenSink screen)
+    : options_(std::move(options)), records_(records), screen_(std::move(screen)) {}
+
+CloudLink::~CloudLink() { stop(); }
+
+void CloudLink::start(const std::vector<Slot*>& slots) {
+  for (Slot* one : slots) slots_[one->name()] = one;
+  if (options_.address.empty()) {
+    error_ = "no cloud is configured";
+    return;
+  }
+  runner_ = std::thread([this] { run(); });
+  poster_ = std::thread([this] { post_loop(); });
+}
+
+void CloudLink::stop() {
+  std::shared_ptr<link::Session> session;
+  {
+    const std::lock_guard lock(mutex_);
+    stopping_ = true;
+    session = session_;
+  }
+  news_.notify_all();
+  if (session) session->close("the phone is being switched off");
+  session.reset();
+  if (runner_.joinable()) runner_.join();
+  if (poster_.joinable()) poster_.join();
+}
+
+Slot* CloudLink::slot(const std::string& instance) const {
+  const auto found = slots_.find(instance);
+  return found == slots_.end() ? nullptr : found->second;
+}
+
+std::shared_ptr<link::Session> CloudLink::session() const {
+  const std::lock_guard lock(mutex_);
+  return session_;
+}
+
+json CloudLink::status() const {
+  const std::lock_guard lock(mutex_);
+  json status{{"address", options_.address}, {"connected", session_ != nullptr}};
+  if (session_) {
+    status["name"] = session_->peer().name();
+    status["bytes_sent"] = session_->bytes_sent();
+    status["bytes_received"] = session_->bytes_received();
+  } else if (!error_.empty()) {
+    status["error"] = error_;
+  }
+  return status;
+}
+
+// ---- Connecting ----
+
+bool CloudLink::pause(std::chrono::milliseconds time) {
+  std::unique_lock lock(mutex_);
+  return !news_.wait_for(lock, time, [&] { return stopping_; });
+}
+
+void CloudLink::run() {
+  auto wait = shortest_pause;
+  do {
+    const auto began = link::Clock::now();
+    const auto status = connect_once();
+    {
+      const std::lock_guard lock(mutex_);
+      if (stopping_) return;
+      const std::string why = status.ok() ? "" : status.error().text;
+      if (why != error_) spdlog::warn("cloud {}: {}", options_.address, why);
+      error_ = why;
+    }
+    const bool lasted = link::Clock::now() - began > std::chrono::seconds(20);
+    wait = lasted ? shortest_pause : std::min(wait * 2, longest_pause);
+  } while (pause(wait));
+}
+
+link::Result<link::pb::Hello> CloudLink::hello() {
+  link::pb::Hello hello;
+  hello.set_protocol(link::protocol_version);
+  hello.set_side(link::pb::SIDE_PHONE);
+  hello.set_name(own_name(link::identity_in(options_.pki, link::Role::phone).certificate));
+  auto claims = records_.claims();
+  if (!claims.ok()) return claims.error();
+  for (auto& claim : *claims) *hello.add_instances() = std::move(claim);
+  return hello;
+}
+
+// Returns when the session is over, or could not be had.
+link::Status CloudLink::connect_once() {
+  for (const auto& [name, one] : slots_) one->wait_idle();  // what a broken session left under way
+  const auto endpoint = link::parse_endpoint(options_.address, 7448);
+  if (!endpoint.ok()) return endpoint.error();
+  auto stream = link::tls_connect(*endpoint, link::identity_in(options_.pki, link::Role::phone), link::Role::cloud,
+                                  link::in(connect_timeout));
+  if (!stream.ok()) return stream.error();
+  link::SessionOptions options;
+  options.expected_name = (*stream)->peer_name();
+  const auto mine = hello();
+  if (!mine.ok()) return mine.error();
+  auto session = link::Session::open(std::move(*stream), *mine, *this, options);
+  if (!session.ok()) return session.error();
+  serve(*session);
+  const std::lock_guard lock(mutex_);
+  return {link::ErrorCode::closed, error_};
+}
+
+void CloudLink::serve(const std::shared_ptr<link::Session>& session) {
+  for (const auto& [name, one] : slots_) {
+    const link::pb::Claim* claim = nullptr;
+    for (const auto& theirs : session->peer().instances()) {
+      if (theirs.instance() == name) claim = &theirs;
+    }
+    one->reconcile(claim);
+  }
+  {
+    const std::lock_guard lock(mutex_);
+    if (stopping_) return;
+    closed_ = false;
+    error_.clear();
+    outbox_.clear();
+    session_ = session;
+  }
+  spdlog::info("cloud {}: connected to {}", options_.address, session->peer().name());
+  session->start();
+  for (const auto& [name, one] : slots_) one->session_began(*session);
+  {
+    std::unique_lock lock(mutex_);
+    news_.wait(lock, [&] { return closed_; });
+    session_.reset();
+    outbox_.clear();
+  }
+  news_.notify_all();
+  for (const auto& [name, one] : slots_) one->session_ended();
+}
+
+// ---- Sending ----
+
+void CloudLink::post(link::Message message) {
+  std::shared_ptr<link::Session> overrun;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!session_ || closed_) return;
+    if (outbox_.size() < max_outbox) {
+      outbox_.push_back(std::move(message));
+    } else {
+      overrun = session_;
+    }
+  }
+  news_.notify_all();
+  if (overrun) overrun->close("too much waits to be sent");
+}
+
+void CloudLink::post_loop() {
+  for (;;) {
+    std::unique_lock lock(mutex_);
+    news_.wait(lock, [&] { return stopping_ || !outbox_.empty(); });
+    if (stopping_) return;
+    const auto session = session_;
+    const link::Message message = std::move(outbox_.front());
+    outbox_.pop_front();
+    lock.unlock();
+    if (!session) continue;
+    if (const auto sent = session->send(message); !sent.ok()) spdlog::debug("cloud: {}", sent.error().text);
+  }
+}
+
+void CloudLink::refresh() {
+  link::pb::StatusQuery query;
+  std::uint64_t number = 0;
+  {
+    const std::lock_guard lock(mutex_);
+    if (!session_) return;
+    number = ++query_;
+  }
+  query.set_query(number);
+  post(query);
+  std::unique_lock lock(mutex_);
+  news_.wait_for(lock, answer_time, [&] { return stopping_ || !session_ || answered_ >= number; });
+}
+
+// ---- What arrives ----
+
+void CloudLink::on_offer(link::Session&, const link::pb::Offer& offer, std::shared_ptr<link::Channel> channel) {
+  if (Slot* one = slot(offer.id().instance())) {
+    one->on_offer(offer, std::move(channel));
+    return;
+  }
+  link::pb::Abort abort;
+  *abort.mutable_id() = offer.id();
+  abort.set_reason("this phone has no such instance");
+  if (const auto sent = channel->send(abort); !sent.ok()) spdlog::debug("cloud: {}", sent.error().text);
+}
+
+void CloudLink::on_message(link::Session&, link::Message message) {
+  using namespace link;
+  if (const auto* reply = std::get_if<pb::StatusReply>(&message)) {
+    for (const auto& status : reply->instances()) {
+      if (Slot* one = slot(status.instance())) one->on_clone_status(status);
+    }
+    const std::lock_guard lock(mutex_);
+    answered_ = std::max(answered_, reply->query());
+    news_.notify_all();
+  } else if (const auto* ack = std::get_if<pb::InputAck>(&message)) {
+    if (Slot* one = slot(ack->instance())) one->on_input_ack(*ack);
+  } else if (const auto* progress = std::get_if<pb::UndockProgress>(&message)) {
+    if (Slot* one = slot(progress->instance())) one->on_undock_progress(*progress);
+  } else if (const auto* refused = std::get_if<pb::UndockRefused>(&message)) {
+    if (Slot* one = slot(refused->instance())) one->on_undock_refused(refused->reason());
+  } else if (const auto* data = std::get_if<pb::ConsoleData>(&message)) {
+    if (Slot* one = slot(data->instance())) one->on_console(data->data());
+  } else if (const auto* close = std::get_if<pb::ConsoleClose>(&message)) {
+    if (Slot* one = slot(close->instance())) one->on_console_closed(close->reason());
+  } else if (const auto* screen = std::get_if<pb::ScreenData>(&message)) {
+    screen_(screen->instance(), screen->pixels());
+  } else if (const auto* error = std::get_if<pb::Error>(&message)) {
+    spdlog::warn("cloud: {}{}{}", error->instance(), error->instance().empty() ? "" : ": ", error->text());
+    if (Slot* one = slot(error->instance())) one->on_undock_refused(error->text());
+  }
+}
+
+void CloudLink::on_closed(link::Session&, const link::Error& why) {
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = true;
+    error_ = why.text;
+    if (!stopping_) spdlog::warn("cloud {}: the connection ended: {}", options_.address, why.text);
+  }
+  news_.notify_all();
+}
+
+}  // namespace amphion::phoned

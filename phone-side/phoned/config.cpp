@@ -1,0 +1,138 @@
+// SPDX-License-Identifier: Apache-2.0
+// Reading and checking the configuration; see config.hpp.
+#include "phone-side/phoned/config.hpp"
+
+#include <algorithm>
+#include <fstream>
+#include <initializer_list>
+#include <iterator>
+#include <nlohmann/json.hpp>
+
+namespace amphion::phoned {
+namespace {
+
+using nlohmann::json;
+
+// One JSON object with the path that errors name.
+class Section {
+ public:
+  Section(const json& value, std::string path) : value_(value), path_(std::move(path)) {
+    if (!value_.is_object()) throw ConfigError(path_ + ": must be an object { ... }");
+  }
+
+  void allow(std::initializer_list<std::string_view> keys) const {
+    for (const auto& [key, unused] : value_.items()) {
+      if (std::find(keys.begin(), keys.end(), key) == keys.end()) throw ConfigError(at(key) + ": unknown key");
+    }
+  }
+
+  void text(const char* key, std::string& into) const {
+    const auto found = value_.find(key);
+    if (found == value_.end()) return;
+    if (!found->is_string()) throw ConfigError(at(key) + ": must be a text in quotes");
+    into = found->get<std::string>();
+  }
+
+  [[nodiscard]] std::uint64_t number(const char* key, std::uint64_t otherwise, std::uint64_t low, std::uint64_t high,
+                                     std::uint64_t step = 1) const {
+    const auto found = value_.find(key);
+    if (found == value_.end()) return otherwise;
+    const bool good = found->is_number_unsigned() && found->get<std::uint64_t>() >= low &&
+                      found->get<std::uint64_t>() <= high && found->get<std::uint64_t>() % step == 0;
+    if (good) return found->get<std::uint64_t>();
+    const std::string even = step == 1 ? "a number" : "a multiple of " + std::to_string(step);
+    throw ConfigError(at(key) + ": must be " + even + " from " + std::to_string(low) + " to " + std::to_string(high));
+  }
+
+  [[nodiscard]] std::string at(std::string_view key) const { return path_ + std::string(key); }
+  [[nodiscard]] const json& value() const { return value_; }
+
+ private:
+  const json& value_;
+  std::string path_;
+};
+
+constexpr std::uint64_t mib = 1ull << 20;
+
+InstanceConfig parse_instance(const Section& section) {
+  section.allow({"name", "vcpus", "vcpus_allowed", "memory_mib", "bound_mib", "kernel", "initrd", "disk", "cmdline"});
+  InstanceConfig one;
+  section.text("name", one.name);
+  if (!valid_instance_name(one.name)) {
+    throw ConfigError(section.at("name") + ": must be 1 to 32 of a-z, 0-9 and '-', beginning with a letter");
+  }
+  one.shape.vcpus = static_cast<std::uint32_t>(section.number("vcpus", one.shape.vcpus, 1, machine::max_vcpus));
+  one.shape.memory_bytes = mib * section.number("memory_mib", one.shape.memory_bytes / mib,
+                                                machine::min_memory_bytes / mib, machine::max_memory_bytes / mib, 2);
+  const std::uint32_t usual = std::min(one.vcpus_allowed, one.shape.vcpus);
+  one.vcpus_allowed = static_cast<std::uint32_t>(section.number("vcpus_allowed", usual, 1, one.shape.vcpus));
+  const std::uint64_t most = one.shape.memory_bytes / mib;
+  one.bound_bytes = mib * section.number("bound_mib", std::min(one.bound_bytes / mib, most), 32, most);
+  section.text("kernel", one.kernel);
+  section.text("initrd", one.initrd);
+  section.text("disk", one.disk);
+  section.text("cmdline", one.cmdline);
+  if (one.kernel.empty())
+    throw ConfigError(section.at("kernel") + ": is missing; name the instance's kernel (a zImage)");
+  if (one.cmdline.size() > max_cmdline_bytes) {
+    throw ConfigError(section.at("cmdline") + ": is longer than " + std::to_string(max_cmdline_bytes) + " bytes");
+  }
+  return one;
+}
+
+std::vector<InstanceConfig> parse_instances(const json& list, const std::string& path) {
+  if (!list.is_array() || list.empty() || list.size() > max_instances) {
+    throw ConfigError(path + ": must be a list of 1 to " + std::to_string(max_instances) + " instances");
+  }
+  std::vector<InstanceConfig> all;
+  for (std::size_t i = 0; i < list.size(); ++i) {
+    const std::string where = path + "[" + std::to_string(i) + "]";
+    all.push_back(parse_instance(Section(list[i], where + ".")));
+    const auto same = [&](const InstanceConfig& other) { return other.name == all.back().name; };
+    if (std::count_if(all.begin(), all.end(), same) > 1) {
+      throw ConfigError(where + ".name: \"" + all.back().name + "\" is there twice");
+    }
+  }
+  return all;
+}
+
+}  // namespace
+
+bool valid_instance_name(std::string_view name) {
+  const auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
+  const auto good = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '-'; };
+  return !name.empty() && name.size() <= 32 && letter(name.front()) && std::all_of(name.begin(), name.end(), good);
+}
+
+Config parse_config(std::string_view text, const std::string& file) {
+  if (text.size() > max_config_bytes) throw ConfigError(file + ": is larger than 256 KiB; is this a configuration?");
+  json root;
+  try {
+    root = json::parse(text);
+  } catch (const json::exception& error) {
+    const std::string what = error.what();
+    throw ConfigError(file + ": is not JSON: " + what.substr(0, what.find('\n')));
+  }
+  const Section section(root, file + ": ");
+  section.allow({"data", "pki", "cloud", "control", "socket", "instances"});
+  Config config;
+  section.text("data", config.data);
+  config.pki = config.data + "/pki";
+  section.text("pki", config.pki);
+  section.text("cloud", config.cloud);
+  section.text("control", config.control);
+  section.text("socket", config.socket);
+  config.instances = parse_instances(root.value("instances", json()), section.at("instances"));
+  return config;
+}
+
+Config read_config(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  if (!in) throw ConfigError(file + ": cannot be read; write one (phone-side/phoned/README.md shows it)");
+  std::string text(max_config_bytes + 1, '\0');
+  in.read(text.data(), static_cast<std::streamsize>(text.size()));
+  text.resize(static_cast<std::size_t>(in.gcount()));
+  return parse_config(text, file);
+}
+
+}  // namespace amphion::phoned

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: Apache-2.0
+// The destination image; see home_image.hpp.
+#include "phone-side/phoned/home_image.hpp"
+
+#include <spdlog/spdlog.h>
+#include <sys/stat.h>
+
+#include <algorithm>
+#include <bit>
+
+#include "machine/envelope.hpp"
+
+namespace amphion::phoned {
+namespace {
+
+using link::block_bytes;
+using link::ErrorCode;
+using link::Status;
+using link::pb::REGION_DISK0;
+using link::pb::REGION_MEMORY;
+
+bool bit(const link::Bitmap& map, std::uint64_t n) { return ((map[n / 32] >> (n % 32)) & 1u) != 0; }
+
+void set_bits(link::Bitmap& map, std::uint64_t first, std::uint64_t count, bool value) {
+  for (std::uint64_t n = first; n < first + count; ++n) {
+    const std::uint32_t mask = 1u << (n % 32);
+    map[n / 32] = value ? map[n / 32] | mask : map[n / 32] & ~mask;
+  }
+}
+
+std::uint64_t mib(std::uint64_t bytes) { return (bytes + (1u << 20) - 1) >> 20; }
+
+std::uint64_t size_of(const std::vector<link::RegionSize>& regions, link::pb::Region region) {
+  const auto found =
+      std::find_if(regions.begin(), regions.end(), [&](const auto& one) { return one.region == region; });
+  return found == regions.end() ? 0 : found->blocks * block_bytes;
+}
+
+std::uint64_t file_bytes(const std::string& file) {
+  struct stat facts {};
+  return !file.empty() && stat(file.c_str(), &facts) == 0 ? static_cast<std::uint64_t>(facts.st_size) : 0;
+}
+
+}  // namespace
+
+Status HomeImage::admit(const link::pb::Offer& offer) {
+  const link::InstanceRecord record = slot_.record();
+  if (record.place != link::pb::SIDE_CLOUD) return {ErrorCode::conflict, slot_.name() + " is on this phone already"};
+  if (offer.shape().vcpus() != record.shape.vcpus || offer.shape().memory_bytes() != record.shape.memory_bytes) {
+    return {ErrorCode::invalid, slot_.name() + " has another shape on this phone"};
+  }
+  std::uint64_t disk = 0;
+  for (const auto& one : offer.regions()) {
+    const bool memory = one.region() == REGION_MEMORY && one.blocks() == record.shape.memory_bytes / block_bytes;
+    if (one.region() == REGION_DISK0) disk = one.blocks() * block_bytes;
+    if (!memory && one.region() != REGION_DISK0)
+      return {ErrorCode::invalid, slot_.name() + " has other disks on this phone"};
+  }
+  if (disk != file_bytes(slot_.disk()))
+    return {ErrorCode::invalid, slot_.name() + "'s disk has another size on this phone"};
+  return {};
+}
+
+Status HomeImage::begin(std::uint64_t generation, const std::vector<link::RegionSize>& regions, std::uint64_t base) {
+  const std::uint64_t ram = size_of(regions, REGION_MEMORY);
+  const std::uint64_t disk = size_of(regions, REGION_DISK0);
+  image_.emplace(slot_.folder_, generation);
+  present_.assign((ram / block_bytes + 31) / 32, 0);
+  changed_ = present_;
+  with_base_ = base != 0;
+  if (auto status = image_->create(ram, disk); !status.ok() || !with_base_) return status;
+  if (auto status = copy_base_memory(); !status.ok()) return status;
+  return disk == 0 ? Status() : image_->base_disk();
+}
+
+Status HomeImage::copy_base_memory() {
+  const auto live = slot_.live();
+  if (!live) return {ErrorCode::not_found, "the synchronised copy of " + slot_.name() + " is not in memory any more"};
+  if (auto status = live->populated(present_); !status.ok()) return status;
+  const auto memory = live->memory();
+  for (std::uint64_t page = 0; page < memory.size() / block_bytes; ++page) {
+    if (!bit(present_, page)) continue;
+    const std::span<const std::byte> contents = memory.subspan(page * block_bytes, block_bytes);
+    if (link::is_zero(contents)) {
+      set_bits(present_, page, 1, false);
+    } else if (auto status = image_->write(REGION_MEMORY, page * block_bytes, contents); !status.ok()) {
+      return status;
+    }
+  }
+  return {};
+}
+
+Status HomeImage::write(link::pb::Region region, std::uint64_t first, std::span<const std::byte> blocks) {
+  if (region == REGION_MEMORY) {
+    set_bits(present_, first, blocks.size() / block_bytes, true);
+    set_bits(changed_, first, blocks.size() / block_bytes, true);
+  }
+  return image_->write(region, first * block_bytes, blocks);
+}
+
+Status HomeImage::zero(link::pb::Region region, std::uint64_t first, std::uint64_t count) {
+  if (region == REGION_MEMORY) {
+    set_bits(present_, first, count, false);
+    set_bits(changed_, first, count, true);
+  }
+  return image_->zero(region, first * block_bytes, count * block_bytes);
+}
+
+Status HomeImage::check_state(const std::string& sealed) {
+  machine::InstanceState state;
+  if (const auto wrong = machine::open_envelope(sealed, state))
+    return {ErrorCode::damaged, slot_.name() + ": " + *wrong};
+  return within_bound();
+}
+
+Status HomeImage::within_bound() const {
+  std::uint64_t pages = 0;
+  for (const std::uint32_t word : present_) pages += static_cast<std::uint64_t>(std::popcount(word));
+  const std::uint64_t bound = slot_.config_.bound_bytes;
+  if (pages * block_bytes <= bound) return {};
+  return {ErrorCode::invalid, slot_.name() + " uses " + std::to_string(mib(pages * block_bytes)) +
+                                  " MiB, this phone gives it " + std::to_string(mib(bound))};
+}
+
+Status HomeImage::make_durable(const std::string& sealed) { return image_->seal(sealed); }
+
+void HomeImage::discard(std::uint64_t generation) {
+  SavedImage(slot_.folder_, generation).discard();
+  image_.reset();
+}
+
+Status HomeImage::start(const link::InstanceRecord& record) {
+  image_.reset();
+  slot_.set_record(record);
+  slot_.start_saved(record);
+  if (slot_.state() == SlotState::failed) return {ErrorCode::io, slot_.name() + " came home and does not start"};
+  return {};
+}
+
+}  // namespace amphion::phoned

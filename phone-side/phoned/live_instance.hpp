@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: Apache-2.0
+// One instance that has memory and vCPUs on this phone, as phoned needs it: phone-side/instance behind it, a test's
+// double in unit tests. Made stopped; ends with its object (memory freed and scrubbed by the hypervisor). Thread
+// safety: functions from any thread, but boot/load/run/pause/save by one at a time. Events come from the instance's own
+// thread and must not block or call back.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <span>
+#include <string>
+#include <string_view>
+
+#include "link/handover_source.hpp"
+#include "phone-side/phoned/config.hpp"
+#include "phone-side/phoned/key_route.hpp"
+
+namespace amphion::phoned {
+
+struct LiveStats {
+  std::uint64_t populated_bytes = 0;
+  std::uint64_t bound_bytes = 0;
+  std::uint64_t run_ns = 0;  // of all vCPUs
+  bool waits_for_memory = false;
+};
+
+class LiveInstance {
+ public:
+  struct Events {
+    std::function<void(std::uint64_t)> keys_reached;  // the keyboard's queue has received up to this event
+    std::function<void(std::string_view)> console;    // hvc0
+    std::function<void(std::string_view)> serial;
+    std::function<void()> off;            // the guest switched itself off
+    std::function<void()> out_of_memory;  // a vCPU waits for memory beyond the bound
+  };
+
+  virtual ~LiveInstance() = default;
+
+  [[nodiscard]] virtual link::Status boot() = 0;  // from kernel and disk; runs
+  // State of a stopped instance whose memory() is already right; stays stopped.
+  [[nodiscard]] virtual link::Status load(const std::string& sealed, std::uint64_t input_sequence) = 0;
+  [[nodiscard]] virtual link::Status run() = 0;
+  [[nodiscard]] virtual link::Status pause() = 0;                       // returns when it is stopped
+  [[nodiscard]] virtual link::Result<link::SavedState> save() = 0;      // of a stopped one; its disk is flushed
+  [[nodiscard]] virtual std::span<std::byte> memory() = 0;              // touching populates
+  [[nodiscard]] virtual link::Status populated(link::Bitmap& out) = 0;  // sets bits of pages that have memory
+  [[nodiscard]] virtual link::Status discard(std::uint64_t first_page, std::uint64_t pages) = 0;
+  [[nodiscard]] virtual link::Status track(bool on) = 0;  // what is written, memory and disk
+  [[nodiscard]] virtual link::Status take_dirty(link::pb::Region region, link::Bitmap& out) = 0;
+  virtual void keys(std::span<const NumberedEvent> events) = 0;
+  virtual void console_input(std::string_view bytes) = 0;
+  virtual void serial_input(std::string_view bytes) = 0;
+  [[nodiscard]] virtual LiveStats stats() = 0;
+  [[nodiscard]] virtual std::span<const std::uint16_t> screen() = 0;  // picture_pixels; changes while it runs
+};
+
+// `disk`: the instance's disk file; empty: none.
+using InstanceFactory = std::function<link::Result<std::shared_ptr<LiveInstance>>(
+    const InstanceConfig& config, const std::string& disk, LiveInstance::Events events)>;
+
+}  // namespace amphion::phoned

@@ -1,0 +1,69 @@
+// SPDX-License-Identifier: Apache-2.0
+// The whole phone: its instances, who has the focus, screen, keyboards, the cloud, and the owner's commands.
+// Thread safety: start/stop by main; the rest from any thread.
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <vector>
+
+#include "phone-side/phoned/clone_screen.hpp"
+#include "phone-side/phoned/cloud_link.hpp"
+#include "phone-side/phoned/control_server.hpp"
+#include "phone-side/phoned/display.hpp"
+#include "phone-side/phoned/focus.hpp"
+#include "phone-side/phoned/keyboards.hpp"
+#include "phone-side/phoned/slot.hpp"
+
+namespace amphion::phoned {
+
+class Phone : public Commands {
+ public:
+  // `shutdown`: asked for by an owner. `make`: where instances run.
+  Phone(Config config, InstanceFactory make, std::function<void()> shutdown);
+  ~Phone() override;
+
+  // Throws std::runtime_error with one line when it cannot serve at all; a single instance's failure is its state.
+  void start();
+  void stop();
+
+  // Keys of the board, also from tests.
+  void keys(const Frame& frame);
+  void release_keys();
+  [[nodiscard]] std::uint16_t control_port() const { return control_.port(); }
+
+  [[nodiscard]] nlohmann::json execute(const Request& request, const Progress& progress) override;
+  [[nodiscard]] std::shared_ptr<ConsoleView> open_console(const Request& request) override;
+  void console_input(const Request& request, std::string_view bytes) override;
+  void console_left(const Request& request) override;
+
+ private:
+  [[nodiscard]] std::size_t index_of(const std::string& name) const;
+  [[nodiscard]] Slot& slot(const std::string& name) const { return *slots_[index_of(name)]; }
+  [[nodiscard]] nlohmann::json list();
+  [[nodiscard]] std::size_t focused();
+  void deliver(const std::vector<Delivery>& deliveries, std::size_t before);
+  [[nodiscard]] Shown shown();
+  void ask_for_screen(const std::string& instance);
+
+  Config config_;
+  std::function<void()> shutdown_;
+  link::Records records_;
+  std::vector<std::unique_ptr<Slot>> slots_;
+  CloneScreen clone_screen_;
+  CloudLink cloud_;
+
+  std::mutex focus_mutex_;  // guards focus_, and keeps deliveries in order
+  Focus focus_;
+
+  std::string screen_asked_;                       // the display's thread: whose clone's screen was asked for,
+  std::shared_ptr<link::Session> screen_session_;  // in which session
+
+  Display display_;
+  Keyboards keyboards_;
+  std::thread keyboards_thread_;
+  ControlServer control_;
+};
+
+}  // namespace amphion::phoned

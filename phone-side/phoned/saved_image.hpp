@@ -1,0 +1,76 @@
+// SPDX-License-Identifier: Apache-2.0
+// An instance's image in the phone's data folder: what an undock brings, complete and durable before it is relied upon.
+// Files in the instance's folder: disk0 (the disk that is in use), and for an image of generation G: G.ram (sparse),
+// G.disk0, G.state (sealed). adopt() makes G.disk0 the disk in use; it may be repeated, whatever was cut off before.
+// Thread safety: one thread at a time for an object; objects of different generations do not disturb one another.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+
+#include "link/error.hpp"
+#include "link/handover_source.hpp"
+
+namespace amphion::phoned {
+
+// A file descriptor that closes itself.
+class OwnedFd {
+ public:
+  OwnedFd() = default;
+  explicit OwnedFd(int fd) : fd_(fd) {}
+  OwnedFd(OwnedFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  OwnedFd& operator=(OwnedFd&& other) noexcept {
+    std::swap(fd_, other.fd_);
+    return *this;
+  }
+  ~OwnedFd();
+  [[nodiscard]] int get() const { return fd_; }
+  [[nodiscard]] bool valid() const { return fd_ >= 0; }
+
+ private:
+  int fd_ = -1;
+};
+
+// Copies a file with its holes; `to` is made or replaced. Not synced.
+[[nodiscard]] link::Status copy_sparse(const std::string& from, const std::string& to);
+[[nodiscard]] std::string disk_file(const std::string& folder);
+
+class SavedImage {
+ public:
+  SavedImage(std::string folder, std::uint64_t generation) : folder_(std::move(folder)), generation_(generation) {}
+
+  [[nodiscard]] std::uint64_t generation() const { return generation_; }
+
+  // New files of these sizes, full of zeros; a disk of 0 bytes: none.
+  [[nodiscard]] link::Status create(std::uint64_t ram_bytes, std::uint64_t disk_bytes);
+  // Starts the disk from the one in use instead of zeros. After create().
+  [[nodiscard]] link::Status base_disk();
+
+  [[nodiscard]] link::Status write(link::pb::Region region, std::uint64_t offset, std::span<const std::byte> bytes);
+  [[nodiscard]] link::Status zero(link::pb::Region region, std::uint64_t offset, std::uint64_t bytes);
+  // Everything, the state and the names: on stable storage when it returns done.
+  [[nodiscard]] link::Status seal(const std::string& state);
+
+  // A complete image.
+  [[nodiscard]] link::Result<std::string> state() const;
+  // Pages of memory that are not holes into `memory`.
+  [[nodiscard]] link::Status load_memory(std::span<std::byte> memory) const;
+  // Only those whose bits are set in `pages`; a hole is read as zeros.
+  [[nodiscard]] link::Status load_page(std::uint64_t page, std::span<std::byte> into) const;
+  [[nodiscard]] link::Status adopt_disk() const;
+
+  void discard() const;         // all of this generation
+  void discard_memory() const;  // ram and state: used up
+
+ private:
+  [[nodiscard]] std::string file(const char* kind) const;
+  [[nodiscard]] const OwnedFd& of(link::pb::Region region) const;
+
+  std::string folder_;
+  std::uint64_t generation_;
+  mutable OwnedFd ram_;
+  OwnedFd disk_;
+};
+
+}  // namespace amphion::phoned

@@ -1,0 +1,431 @@
+// SPDX-License-Identifier: Apache-2.0
+// An instance's life on this phone: start by its record, keys, picture, consoles; see slot.hpp. Moves are in moves.cpp.
+#include "phone-side/phoned/slot.hpp"
+
+#include <linux/input-event-codes.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <ctime>
+
+#include "phone-side/phoned/home_image.hpp"
+#include "phone-side/phoned/slot_move.hpp"
+
+namespace amphion::phoned {
+namespace {
+
+using nlohmann::json;
+
+std::string local_time() {
+  const std::time_t now = std::time(nullptr);
+  std::tm fields{};
+  localtime_r(&now, &fields);
+  char out[16];
+  return std::string(out, std::strftime(out, sizeof out, "%H:%M:%S", &fields));
+}
+
+std::string_view place_text(link::Place place) { return place == link::pb::SIDE_PHONE ? "phone" : "cloud"; }
+
+}  // namespace
+
+std::string_view text(SlotState state) {
+  switch (state) {
+    case SlotState::starting:
+      return "starting";
+    case SlotState::running:
+      return "running";
+    case SlotState::off:
+      return "off";
+    case SlotState::out_of_memory:
+      return "out of memory";
+    case SlotState::docking:
+      return "docking";
+    case SlotState::docked:
+      return "docked";
+    case SlotState::undocking:
+      return "undocking";
+    case SlotState::asking:
+      return "asking";
+    case SlotState::failed:
+      return "failed";
+  }
+  return "unknown";
+}
+
+Slot::Slot(InstanceConfig config, SlotServices services)
+    : config_(std::move(config)), services_(std::move(services)), folder_(services_.folder + "/" + config_.name) {}
+
+Slot::~Slot() { stop(); }
+
+// ---- State ----
+
+void Slot::set_state(SlotState state, std::string note) {
+  const std::lock_guard lock(mutex_);
+  state_ = state;
+  note_ = std::move(note);
+  since_ = local_time();
+}
+
+SlotState Slot::state() const {
+  const std::lock_guard lock(mutex_);
+  return state_;
+}
+
+link::InstanceRecord Slot::record() const {
+  const std::lock_guard lock(mutex_);
+  return record_;
+}
+
+void Slot::set_record(const link::InstanceRecord& record) {
+  const std::lock_guard lock(mutex_);
+  record_ = record;
+}
+
+void Slot::reload_record() {
+  const auto record = services_.records.load(name());
+  if (record.ok()) {
+    set_record(*record);
+  } else {
+    spdlog::error("{}: its record cannot be read: {}", name(), record.error().text);
+  }
+}
+
+std::shared_ptr<LiveInstance> Slot::live() const {
+  const std::lock_guard lock(mutex_);
+  return live_;
+}
+
+void Slot::fail(const std::string& why) {
+  spdlog::error("{}: {}", name(), why);
+  set_state(SlotState::failed, why);
+}
+
+// ---- Start and end ----
+
+void Slot::start() {
+  try {
+    if (auto made = services_.files.make_folder(folder_); !made.ok()) return fail(made.error().text);
+    load_record();
+  } catch (const std::runtime_error& error) {
+    return fail(error.what());
+  }
+  const link::InstanceRecord record = this->record();
+  switch (link::start_decision(link::pb::SIDE_PHONE, record)) {
+    case link::StartDecision::start_saved:
+      return start_saved(record);
+    case link::StartDecision::cold_boot:
+      return start_cold();
+    case link::StartDecision::ask:
+      spdlog::info("{}: an undock was cut off; the cloud has the last word", name());
+      return set_state(SlotState::asking);
+    case link::StartDecision::elsewhere:
+      spdlog::info("{}: lives in the cloud, generation {}", name(), record.generation);
+      return set_state(SlotState::docked);
+  }
+}
+
+// A record for an instance that has none; one that lives elsewhere has lost its copy in memory with the last power-off.
+void Slot::load_record() {
+  auto record = services_.records.load(name());
+  if (!record.ok() && record.error().code != link::ErrorCode::not_found) throw std::runtime_error(record.error().text);
+  link::InstanceRecord now;
+  if (record.ok()) now = *record;
+  const link::InstanceRecord before = now;
+  if (!record.ok()) {
+    now.instance = name();
+    now.shape = config_.shape;
+  } else if (now.shape.vcpus != config_.shape.vcpus || now.shape.memory_bytes != config_.shape.memory_bytes) {
+    spdlog::warn("{}: keeps the shape it was made with; the configuration's is for new instances", name());
+    config_.shape = now.shape;
+    config_.vcpus_allowed = std::min(config_.vcpus_allowed, config_.shape.vcpus);
+    config_.bound_bytes = std::min(config_.bound_bytes, config_.shape.memory_bytes);
+  }
+  now.bound_bytes = config_.bound_bytes;
+  now.vcpus_allowed = config_.vcpus_allowed;
+  if (now.place == link::pb::SIDE_CLOUD) now.base = 0;
+  const bool same = record.ok() && now.bound_bytes == before.bound_bytes && now.vcpus_allowed == before.vcpus_allowed &&
+                    now.base == before.base;
+  if (!same) {
+    if (auto stored = services_.records.store(now); !stored.ok()) throw std::runtime_error(stored.error().text);
+  }
+  set_record(now);
+  const std::lock_guard lock(keys_mutex_);
+  journal_ = std::make_unique<FileJournal>(services_.files, folder_ + "/journal", now.input_sequence + 1);
+  route_ = std::make_unique<KeyRoute>(
+      *journal_,
+      [this](std::span<const NumberedEvent> events) {
+        if (const auto live = this->live()) live->keys(events);
+      },
+      [this](std::span<const NumberedEvent> events) { link_keys(events); });
+  const bool cold = link::start_decision(link::pb::SIDE_PHONE, now) == link::StartDecision::cold_boot;
+  route_->start(cold ? KeyRoute::Mode::local : KeyRoute::Mode::away, now.input_sequence);
+  reached_ = now.input_sequence;
+}
+
+void Slot::make_disk() {
+  if (config_.disk.empty() || access(disk().c_str(), F_OK) == 0) return;
+  spdlog::info("{}: makes its disk from {}", name(), config_.disk);
+  const std::string unfinished = disk() + ".new";
+  auto status = copy_sparse(config_.disk, unfinished);
+  if (status.ok()) status = services_.files.rename(unfinished, disk());
+  if (status.ok()) status = services_.files.sync_folder(folder_);
+  if (!status.ok()) throw std::runtime_error(status.error().text);
+}
+
+LiveInstance::Events Slot::events() {
+  LiveInstance::Events events;
+  events.keys_reached = [this](std::uint64_t sequence) {
+    std::uint64_t before = reached_;
+    while (before < sequence && !reached_.compare_exchange_weak(before, sequence)) {
+    }
+  };
+  events.console = [this](std::string_view bytes) { console_.put(bytes); };
+  events.serial = [this](std::string_view bytes) { serial_.put(bytes); };
+  events.off = [this] {
+    spdlog::info("{}: has switched itself off", name());
+    set_state(SlotState::off);
+  };
+  events.out_of_memory = [this] {
+    spdlog::warn("{}: out of memory: it needs more than the {} MiB that this phone gives it, and waits", name(),
+                 config_.bound_bytes >> 20);
+  };
+  return events;
+}
+
+link::Status Slot::make_live() {
+  drop_live();
+  auto made = services_.make(config_, disk(), events());
+  if (!made.ok()) return made.error();
+  const std::lock_guard lock(mutex_);
+  live_ = std::move(*made);
+  return {};
+}
+
+void Slot::drop_live() {
+  std::shared_ptr<LiveInstance> gone;
+  const std::lock_guard lock(mutex_);
+  gone.swap(live_);
+  base_in_memory_ = false;
+}
+
+void Slot::start_cold() {
+  try {
+    make_disk();
+  } catch (const std::runtime_error& error) {
+    return fail(error.what());
+  }
+  auto status = make_live();
+  if (status.ok()) status = live()->boot();
+  if (!status.ok()) return fail("does not start: " + status.error().text);
+  spdlog::info("{}: starts, {} MiB of {} MiB, {} of {} vCPUs", name(), config_.bound_bytes >> 20,
+               config_.shape.memory_bytes >> 20, config_.vcpus_allowed, config_.shape.vcpus);
+  set_state(SlotState::running);
+}
+
+// Everything that may fail comes first; then the image is used up, durably, and only then the instance runs.
+void Slot::start_saved(link::InstanceRecord record) {
+  const SavedImage image(folder_, record.saved);
+  const auto state = image.state();
+  auto status = state.ok() ? image.adopt_disk() : link::Status(state.error());
+  if (status.ok()) status = make_live();
+  if (status.ok()) status = image.load_memory(live()->memory());
+  if (status.ok()) status = live()->load(*state, record.input_sequence);
+  if (status.ok()) {
+    const auto used = link::use_saved(services_.records, name());
+    if (!used.ok()) status = used.error();
+  }
+  if (status.ok()) status = live()->run();
+  if (!status.ok()) return fail("does not go on from its saved image: " + status.error().text);
+  reload_record();
+  image.discard_memory();
+  {
+    const std::lock_guard lock(keys_mutex_);
+    reached_ = record.input_sequence;
+    route_->arrive(record.input_sequence);
+  }
+  spdlog::info("{}: goes on here, generation {}", name(), record.generation);
+  set_state(SlotState::running);
+}
+
+void Slot::give_up_moves() {
+  const std::lock_guard lock(mutex_);
+  if (cancel_) cancel_();
+  if (homecoming_) homecoming_->refused = "the phone is being switched off";
+  homecoming_news_.notify_all();
+}
+
+void Slot::stop() {
+  give_up_moves();
+  wait_idle();
+  console_.end_all("the phone is being switched off");
+  serial_.end_all("the phone is being switched off");
+  if (const auto live = this->live()) {
+    if (const auto status = live->pause(); !status.ok()) spdlog::warn("{}: {}", name(), status.error().text);
+  }
+  drop_live();
+}
+
+// ---- Keys ----
+
+void Slot::keys(const Frame& frame) {
+  const std::lock_guard lock(keys_mutex_);
+  if (!route_) return;
+  route_->reached(reached_);
+  try {
+    route_->deliver(frame);
+  } catch (const std::runtime_error& error) {
+    spdlog::error("{}: a key is lost, the input journal does not take it: {}", name(), error.what());
+  }
+}
+
+// Dropped where there is no session: session_began() sends what waits. Messages end with whole frames.
+void Slot::link_keys(std::span<const NumberedEvent> events) {
+  while (!events.empty()) {
+    link::pb::InputEvents message;
+    message.set_instance(name());
+    message.set_first_sequence(events.front().sequence);
+    bool whole = false;
+    while (!events.empty() && !(whole && message.events_size() >= 256)) {
+      const KeyEvent& from = events.front().event;
+      auto& event = *message.add_events();
+      event.set_type(from.type);
+      event.set_code(from.code);
+      event.set_value(from.value);
+      whole = from.type == EV_SYN && from.code == SYN_REPORT;
+      events = events.subspan(1);
+    }
+    services_.post(std::move(message));
+  }
+}
+
+void Slot::on_input_ack(const link::pb::InputAck& ack) {
+  const std::lock_guard lock(keys_mutex_);
+  if (!route_) return;
+  try {
+    // What is durable in the cloud but not received by the clone is still needed here if the instance comes home.
+    route_->acknowledged(std::min(ack.reached(), ack.durable()));
+  } catch (const std::runtime_error& error) {
+    spdlog::warn("{}: {}", name(), error.what());
+  }
+}
+
+json Slot::journal() {
+  const std::lock_guard lock(keys_mutex_);
+  if (!route_) return json::object();
+  route_->reached(reached_);
+  return {{"last", route_->last()},
+          {"reached", route_->progress()},
+          {"waiting", route_->last() - std::min(route_->last(), route_->progress())}};
+}
+
+// ---- What people see ----
+
+View Slot::view() {
+  bool here = true;
+  {
+    const std::lock_guard lock(mutex_);
+    here = record_.place == link::pb::SIDE_PHONE;
+    if (here && live_ && state_ != SlotState::off && state_ != SlotState::failed) return {live_, {}, false};
+  }
+  return {nullptr, notice(), !here};
+}
+
+std::vector<std::string> Slot::notice() {
+  const json keys = journal();
+  const std::lock_guard lock(mutex_);
+  std::vector<std::string> lines{"", "", "   " + name() + ": " + std::string(text(state_)) + " since " + since_, ""};
+  const auto add = [&](const std::string& line) { lines.push_back("   " + line); };
+  if (record_.place == link::pb::SIDE_CLOUD) {
+    add("It is in the cloud, and keys typed here go there: " + std::to_string(keys.value("last", 0ull)) +
+        " captured, " + std::to_string(keys.value("waiting", 0ull)) + " on their way.");
+    add("");
+    add("amphion undock " + name() + "   brings it home");
+    add("amphion console " + name() + "  is its console");
+  } else if (state_ == SlotState::off) {
+    add("It has switched itself off.");
+  }
+  if (!note_.empty()) add(note_);
+  add("Alt+F1, Alt+F2, ... show the other instances.");
+  return lines;
+}
+
+json Slot::summary() {
+  const auto live = this->live();
+  const LiveStats stats = live ? live->stats() : LiveStats();
+  const json keys = journal();
+  const std::lock_guard lock(mutex_);
+  const bool waits = state_ == SlotState::running && stats.waits_for_memory;
+  json one{{"name", name()},
+           {"place", place_text(record_.place)},
+           {"state", text(waits ? SlotState::out_of_memory : state_)},
+           {"since", since_},
+           {"generation", record_.generation},
+           {"vcpus", config_.shape.vcpus},
+           {"vcpus_allowed", config_.vcpus_allowed},
+           {"memory_bytes", config_.shape.memory_bytes},
+           {"bound_bytes", config_.bound_bytes},
+           {"populated_bytes", stats.populated_bytes},
+           {"run_ms", stats.run_ns / 1000000},
+           {"copy_in_memory", base_in_memory_},
+           {"journal", keys}};
+  if (!note_.empty()) one["note"] = note_;
+  if (clone_ && record_.place == link::pb::SIDE_CLOUD) {
+    one["clone"] = {{"state", clone_->state()},
+                    {"vcpus_online", clone_->vcpus_online()},
+                    {"memory_bytes", clone_->memory_bytes()},
+                    {"resident_bytes", clone_->resident_bytes()},
+                    {"running_ms", clone_->running_ms()},
+                    {"note", clone_->note()}};
+  }
+  return one;
+}
+
+void Slot::on_clone_status(const link::pb::InstanceStatus& status) {
+  const std::lock_guard lock(mutex_);
+  clone_ = status;
+}
+
+// ---- Consoles ----
+
+std::shared_ptr<ConsoleView> Slot::console(bool serial) {
+  if (record().place == link::pb::SIDE_PHONE) {
+    if (!live()) throw CommandError(name() + " is not running here; amphion status says why");
+    return serial ? serial_.join() : console_.join();
+  }
+  if (serial) throw CommandError(name() + " is docked; its serial port is reachable only while it is on the phone");
+  if (!services_.session()) throw CommandError(name() + " is docked, and the cloud is not connected");
+  auto view = console_.join();
+  link::pb::ConsoleOpen open;
+  open.set_instance(name());
+  services_.post(std::move(open));
+  return view;
+}
+
+void Slot::console_input(bool serial, std::string_view bytes) {
+  if (record().place == link::pb::SIDE_PHONE) {
+    const auto live = this->live();
+    if (live && serial) live->serial_input(bytes);
+    if (live && !serial) live->console_input(bytes);
+    return;
+  }
+  link::pb::ConsoleData data;
+  data.set_instance(name());
+  data.set_data(std::string(bytes));
+  services_.post(std::move(data));
+}
+
+void Slot::console_left() {
+  if (console_.watched() || record().place == link::pb::SIDE_PHONE) return;
+  link::pb::ConsoleClose close;
+  close.set_instance(name());
+  services_.post(std::move(close));
+}
+
+void Slot::on_console(std::string_view bytes) { console_.put(bytes); }
+
+void Slot::on_console_closed(const std::string& reason) {
+  console_.end_all(reason.empty() ? "the cloud ended the console" : reason);
+}
+
+}  // namespace amphion::phoned
