@@ -77,7 +77,7 @@ Vgic::Mask Vgic::refresh(std::uint32_t vcpu, std::uint32_t intid) {
 // Whether the list register that holds the line must be written anew: something came, or what was loaded as pending
 // shall not be any more.
 bool Vgic::outdated(const Line& l) const {
-  if (l.latch || l.raised || l.drop_pending || l.drop_active || l.make_active) return true;
+  if (l.latch || l.raised || l.sources != 0 || l.drop_pending || l.drop_active || l.make_active) return true;
   const bool wanted = l.enabled && group_enabled(l) && (l.lr_latch || pending(l));
   return wanted != l.lr_pending;
 }

@@ -171,6 +171,7 @@ class Vgic {
   [[nodiscard]] std::uint32_t read_sgi_sources(std::uint32_t vcpu, std::uint32_t first);
   Mask write_sgi_sources(std::uint32_t vcpu, std::uint32_t offset, std::uint32_t value);
   void set_enabled(std::uint32_t intid, Line& l, bool enabled);
+  [[nodiscard]] Mask set_priority(Line& l, std::uint32_t priority);
   void set_targets(std::uint32_t intid, Line& l, std::uint8_t targets);
   void set_edge(std::uint32_t intid, Line& l, bool edge);
   void clear_pending(std::uint32_t vcpu, Line& l);

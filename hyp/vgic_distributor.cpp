@@ -132,8 +132,10 @@ Vgic::Mask Vgic::write_bits(std::uint32_t vcpu, std::uint32_t group, std::uint32
 Vgic::Mask Vgic::write_line_bit(std::uint32_t vcpu, std::uint32_t intid, std::uint32_t group, bool value) {
   Line& l = line(vcpu, intid);
   const bool sgi = intid < sgis;
+  Mask rewrite = 0;
   switch (group) {
     case igroupr:
+      if (l.group1 != value && l.loaded) rewrite = 1u << l.home;
       l.group1 = value;
       break;
     case isenabler:
@@ -157,7 +159,7 @@ Vgic::Mask Vgic::write_line_bit(std::uint32_t vcpu, std::uint32_t intid, std::ui
     default:
       return 0;
   }
-  return refresh(vcpu, intid);
+  return refresh(vcpu, intid) | rewrite;
 }
 
 void Vgic::set_enabled(std::uint32_t intid, Line& l, bool enabled) {
@@ -189,7 +191,9 @@ void Vgic::clear_active(std::uint32_t vcpu, Line& l) {
   if (!l.active) return;
   l.active = false;
   l.source = nobody;
-  if (l.hw && physical_ != nullptr) physical_->deactivate(vcpu, l.physical);
+  if (!l.hw) return;
+  l.level = l.raised;
+  if (physical_ != nullptr) physical_->deactivate(vcpu, l.physical);
 }
 
 void Vgic::make_active(std::uint32_t vcpu, std::uint32_t intid, Line& l) {
@@ -226,11 +230,17 @@ Vgic::Mask Vgic::write_bytes(std::uint32_t vcpu, std::uint32_t offset, std::uint
     if (targets) {
       set_targets(first + i, l, static_cast<std::uint8_t>(value >> 8 * i & ((1u << vcpus_) - 1)));
     } else {
-      l.priority = static_cast<std::uint8_t>(value >> 8 * i & priority_mask);
+      kick |= set_priority(l, value >> 8 * i & priority_mask);
     }
     kick |= refresh(vcpu, first + i);
   }
   return kick;
+}
+
+Vgic::Mask Vgic::set_priority(Line& l, std::uint32_t priority) {
+  if (l.priority == priority) return 0;
+  l.priority = static_cast<std::uint8_t>(priority);
+  return l.loaded ? 1u << l.home : 0;
 }
 
 // While the line stands as pending in a list register of another vCPU it is withdrawn from there by the next sync.

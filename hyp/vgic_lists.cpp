@@ -3,7 +3,9 @@
 //
 // A list register holds one line. Active lines come first, as their EOI should find them; but while something is
 // pending at least one list register tells of it, for it may preempt. What does not fit:
-//  - pending lines: NPIE, a maintenance interrupt when no list register is pending any more, brings the next;
+//  - pending lines: NPIE, a maintenance interrupt when no list register is pending any more, brings the next. Those of
+//  a
+//    group that the guest's CPU interface has off come last, and its turning on is told of, too;
 //  - active lines: their EOI finds no list register and raises GICH_HCR.EOICount; LRENPIE brings that here. Guests end
 //    interrupts in order of priority, and list registers hold the highest, so the highest one left is meant.
 // An active SGI whose source is unknown (it came with a saved state) is kept out of the list registers, since an EOI
@@ -29,6 +31,12 @@ constexpr std::uint32_t hcr_en = 1u << 0;
 constexpr std::uint32_t hcr_lrenpie = 1u << 2;
 constexpr std::uint32_t hcr_npie = 1u << 3;
 constexpr std::uint32_t hcr_eoicount_shift = 27;
+constexpr std::uint32_t group_is_off = 0x100;  // ranks behind every priority
+
+// VGrp0EIE, VGrp0DIE, VGrp1EIE, VGrp1DIE: a maintenance interrupt as soon as the guest turns a group the other way.
+constexpr std::uint32_t hcr_group_changes(std::uint32_t vmcr) {
+  return ((vmcr & 1) != 0 ? 1u << 5 : 1u << 4) | ((vmcr & 2) != 0 ? 1u << 7 : 1u << 6);
+}
 
 }  // namespace
 
@@ -36,7 +44,7 @@ constexpr std::uint32_t hcr_eoicount_shift = 27;
 struct Vgic::Selection {
   struct List {
     struct Entry {
-      std::uint8_t priority;
+      std::uint16_t rank;
       std::uint16_t intid;
     };
     std::array<Entry, VgicCpu::max_lrs> best{};
@@ -44,14 +52,14 @@ struct Vgic::Selection {
     std::uint32_t total = 0;
 
     // Lines come in ascending order of INTID.
-    void add(std::uint8_t priority, std::uint32_t intid, std::uint32_t limit) {
+    void add(std::uint32_t rank, std::uint32_t intid, std::uint32_t limit) {
       ++total;
       std::uint32_t at = kept < limit ? kept++ : limit;
-      while (at > 0 && priority < best[at - 1].priority) {
+      while (at > 0 && rank < best[at - 1].rank) {
         if (at < limit) best[at] = best[at - 1];
         --at;
       }
-      if (at < limit) best[at] = {priority, static_cast<std::uint16_t>(intid)};
+      if (at < limit) best[at] = {static_cast<std::uint16_t>(rank), static_cast<std::uint16_t>(intid)};
     }
   };
   List active;
@@ -72,7 +80,8 @@ void Vgic::select(std::uint32_t vcpu, Selection& selection) {
           selection.active.add(l.priority, intid, list_registers_);
         }
       } else if (l.enabled && pending(l) && group_enabled(l)) {
-        selection.pending.add(l.priority, intid, list_registers_);
+        const std::uint32_t masked = (cpu.interface.vmcr >> (l.group1 ? 1 : 0) & 1) != 0 ? 0 : group_is_off;
+        selection.pending.add(l.priority + masked, intid, list_registers_);
       }
     }
   }
@@ -97,7 +106,7 @@ void Vgic::flush(std::uint32_t vcpu) {
   for (std::uint32_t i = 0; i < active_slots; ++i) load(vcpu, active.best[i].intid);
   for (std::uint32_t i = 0; i < pending_slots; ++i) load(vcpu, pending_now.best[i].intid);
   if (unlisted || active.total > active_slots) interface.hcr |= hcr_lrenpie;
-  if (pending_now.total > pending_slots) interface.hcr |= hcr_npie;
+  if (pending_now.total > pending_slots) interface.hcr |= hcr_npie | hcr_group_changes(interface.vmcr);
 }
 
 // Moves the line into the next list register.
