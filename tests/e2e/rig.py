@@ -92,9 +92,7 @@ class Rig(contextlib.AbstractContextManager):
     # ---- certificates ----
 
     def make_certificates(self):
-        run(PKI, self.pki, "authority")
-        for role in ("cloud", "phone", "owner"):
-            run(PKI, self.pki, role)
+        run(PKI, "create", self.pki)
 
     # ---- the cloud ----
 
