@@ -172,7 +172,7 @@ class Vgic {
   Mask write_sgi_sources(std::uint32_t vcpu, std::uint32_t offset, std::uint32_t value);
   void set_enabled(std::uint32_t intid, Line& l, bool enabled);
   [[nodiscard]] Mask set_priority(Line& l, std::uint32_t priority);
-  void set_targets(std::uint32_t intid, Line& l, std::uint8_t targets);
+  [[nodiscard]] Mask set_targets(std::uint32_t intid, Line& l, std::uint8_t targets);
   void set_edge(std::uint32_t intid, Line& l, bool edge);
   void clear_pending(std::uint32_t vcpu, Line& l);
   void clear_active(std::uint32_t vcpu, Line& l);

@@ -228,7 +228,7 @@ Vgic::Mask Vgic::write_bytes(std::uint32_t vcpu, std::uint32_t offset, std::uint
     if ((mask >> 8 * i & 0xff) == 0) continue;
     Line& l = line(vcpu, first + i);
     if (targets) {
-      set_targets(first + i, l, static_cast<std::uint8_t>(value >> 8 * i & ((1u << vcpus_) - 1)));
+      kick |= set_targets(first + i, l, static_cast<std::uint8_t>(value >> 8 * i & ((1u << vcpus_) - 1)));
     } else {
       kick |= set_priority(l, value >> 8 * i & priority_mask);
     }
@@ -243,13 +243,14 @@ Vgic::Mask Vgic::set_priority(Line& l, std::uint32_t priority) {
   return l.loaded ? 1u << l.home : 0;
 }
 
-// While the line stands as pending in a list register of another vCPU it is withdrawn from there by the next sync.
-void Vgic::set_targets(std::uint32_t intid, Line& l, std::uint8_t targets) {
-  if (l.targets == targets) return;
+// A line that stands as pending in another's list register is withdrawn from there; that vCPU's sync() passes it on.
+Vgic::Mask Vgic::set_targets(std::uint32_t intid, Line& l, std::uint8_t targets) {
+  if (l.targets == targets) return 0;
   l.targets = targets;
   if (physical_ != nullptr && targets != 0) {
     physical_->target(intid, static_cast<std::uint32_t>(__builtin_ctz(targets)));
   }
+  return l.loaded ? 1u << l.home : 0;
 }
 
 std::uint32_t Vgic::read_config(std::uint32_t vcpu, std::uint32_t first) {
