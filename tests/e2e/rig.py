@@ -197,6 +197,10 @@ class Rig(contextlib.AbstractContextManager):
     def places(self) -> dict:
         return {one["name"]: one["place"] for one in self.ask("list")["instances"]}
 
+    def connected(self):
+        """Waits until the phone has its session with the cloud."""
+        self.wait("the phone's session with the cloud", lambda: self.ask("status")["cloud"]["connected"])
+
     def console(self, name: str) -> "Console":
         return Console(self, name)
 

@@ -1,0 +1,244 @@
+# SPDX-License-Identifier: Apache-2.0
+"""The emulated phone and the cloud through their front doors. One phone serves all tests of a class; each test begins and
+ends with both instances on the phone. Instances are bounded to 64 MiB."""
+
+import base64
+import contextlib
+import hashlib
+import os
+import pathlib
+import re
+import subprocess
+import unittest
+
+import rig as rigs
+
+PROBE = rigs.ROOT / "build" / "modules" / "tests" / "guest" / "hypercall_probe.ko"
+
+
+class RigTest(unittest.TestCase):
+    config: dict = {}
+
+    @classmethod
+    def setUpClass(cls):
+        cls.rig = cls.enterClassContext(rigs.Rig())
+        cls.rig.make_certificates()
+        cls.rig.start_cloud()
+        cls.rig.make_phone(cls.configuration(cls.rig))
+        cls.rig.start_phone()
+
+    @classmethod
+    def configuration(cls, rig):
+        return rigs.small_config(rig.cloud_port)
+
+    def setUp(self):
+        self.rig.connected()
+        self.assertEqual(set(self.rig.places().values()), {"phone"}, "a test before this one left an instance in the cloud")
+
+    def refused(self, *words) -> str:
+        """The one line that a refused command says."""
+        done = self.rig.amphion(*words, check=False)
+        self.assertNotEqual(done.returncode, 0, done.stdout)
+        lines = [line for line in done.stderr.splitlines() if line]
+        self.assertEqual(len(lines), 1, done.stderr)
+        return lines[0]
+
+
+class Docking(RigTest):
+    def test_dock_undock_keeps_processes_memory_and_disk(self):
+        with self.rig.console("work") as console:
+            console.run("head -c 100000 /dev/urandom >/root/disk; cp /root/disk /tmp/memory; sync")
+            console.run("sleep 100000 & echo $! >/tmp/pid")
+            digest = console.run("openssl dgst -sha256 -r /root/disk").split()[0]
+        for first in (True, False):
+            docked = self.rig.ask("dock", "work")
+            self.assertEqual(self.rig.places()["work"], "cloud")
+            if first:
+                first_bytes = docked["sent_bytes"]
+            else:
+                self.assertLess(docked["sent_bytes"], first_bytes / 2, "a second dock sends a fraction of the first")
+            self._check(digest)
+            self.rig.ask("undock", "work")
+            self.assertEqual(self.rig.places()["work"], "phone")
+            self._check(digest)
+
+    def _check(self, digest: str):
+        with self.rig.console("work") as console:
+            console.run("kill -0 $(cat /tmp/pid)")
+            for file in ("/root/disk", "/tmp/memory"):
+                self.assertEqual(console.run(f"openssl dgst -sha256 -r {file}").split()[0], digest, file)
+            console.run("echo 3 >/proc/sys/vm/drop_caches")
+            self.assertEqual(console.run("openssl dgst -sha256 -r /root/disk").split()[0], digest, "read from the disk")
+
+    def test_grows_in_the_cloud_and_shrinks_at_home(self):
+        with self.rig.console("work") as console:
+            self.assertEqual(self._cpus(console), 2)
+            memory_at_home = self._memory(console)
+        self.rig.ask("dock", "work")
+        with self.rig.console("work") as console:
+            self.rig.wait("four CPUs", lambda: self._cpus(console) == 4)
+            self.rig.wait("twice the memory", lambda: self._memory(console) >= 2 * memory_at_home)
+        self.rig.ask("undock", "work")
+        with self.rig.console("work") as console:
+            self.assertEqual(self._cpus(console), 2)
+            self.assertLessEqual(self._memory(console), memory_at_home * 1.1)
+
+    def _cpus(self, console) -> int:
+        return int(console.run("grep -c ^processor /proc/cpuinfo"))
+
+    def _memory(self, console) -> int:
+        return int(console.run("grep MemTotal /proc/meminfo").split()[1])
+
+    def test_undock_is_refused_with_figures_when_it_needs_more_than_the_bound(self):
+        self.rig.ask("dock", "work")
+        with self.rig.console("work") as console:
+            self.rig.wait("its memory", lambda: self._memory(console) > 200 * 1024)
+            console.run("mount -t tmpfs -o size=150m none /mnt && head -c 140m /dev/urandom >/mnt/fill")
+        line = self.refused("undock", "work")
+        self.assertRegex(line, r"work uses \d+ MiB, this phone gives it 64 MiB")
+        self.assertEqual(self.rig.places()["work"], "cloud")
+        with self.rig.console("work") as console:
+            console.run("umount /mnt")
+        self.rig.ask("undock", "work")
+        self.assertEqual(self.rig.places()["work"], "phone")
+
+    def test_clone_is_adopted_after_the_cloud_server_was_killed(self):
+        with self.rig.console("work") as console:
+            console.run("sleep 100000 & echo $! >/tmp/pid")
+        self.rig.ask("dock", "work")
+        clones = self.rig.clone_pids()
+        self.assertEqual(len(clones), 1)
+        self.rig.kill_cloud()
+        self.rig.start_cloud()
+        self.rig.connected()
+        self.assertEqual(self.rig.clone_pids(), clones)
+        with self.rig.console("work") as console:
+            console.run("kill -0 $(cat /tmp/pid)")
+        self.rig.ask("undock", "work")
+        with self.rig.console("work") as console:
+            console.run("kill -0 $(cat /tmp/pid)")
+
+    def test_keys_reach_the_focused_instance_only_and_follow_it_to_the_cloud(self):
+        self.rig.amphion("switch", "work")
+        self.rig.wait_screen("work login:")
+        self.rig.type("root\n")
+        self.rig.wait_screen("assword:")
+        self.rig.type("amphion\n")
+        self.rig.wait_screen(r"work:.*[#$] *$")
+        self.rig.type("cat >/root/typed\n")
+        self.rig.type("on the phone\n")
+        self.rig.wait_screen("^on the phone")
+        self.rig.key("alt-f1")
+        self.assertNotIn("on the phone", self.rig.wait_screen("personal login:"))
+        self.rig.key("alt-f2")
+        self.rig.wait_screen("^on the phone")
+        self.rig.ask("dock", "work")
+        text = "".join(f"line {number} while docked, quickly\n" for number in range(20))
+        self.rig.type(text)
+        self.rig.key("ctrl-d")
+        want = hashlib.sha256(f"on the phone\n{text}".encode()).hexdigest()
+        with self.rig.console("work") as console:
+            self.rig.wait("every key, once and in order, in the clone",
+                          lambda: console.run("openssl dgst -sha256 -r /root/typed").split()[0] == want,
+                          seen=lambda: console.run("cat /root/typed"))
+        self.rig.ask("undock", "work")
+        self.rig.type("exit\n")
+        self.rig.wait_screen("work login:")
+        with self.rig.console("work") as console:
+            self.assertEqual(console.run("openssl dgst -sha256 -r /root/typed").split()[0], want)
+
+    # ---- bad input ----
+
+    def test_commands_say_in_one_line_what_is_wrong(self):
+        self.assertRegex(self.refused("dock", "nobody"), r'unknown instance "nobody"; there are: personal, work')
+        self.assertRegex(self.refused("undock", "work"), "work is .*on (this|the) phone")
+        nowhere = subprocess.run([rigs.AMPHION, "--phone", f"127.0.0.1:{rigs.free_port()}", "--pki", self.rig.pki, "list"],
+                                 capture_output=True, text=True, timeout=60)
+        self.assertEqual(nowhere.returncode, 1)
+        self.assertRegex(nowhere.stderr, "no phone answers at 127.0.0.1")
+        self.assertEqual(len(nowhere.stderr.strip().splitlines()), 1)
+        self.rig.ask("dock", "work")
+        self.assertRegex(self.refused("dock", "work"), "work is already docked")
+        self.rig.ask("undock", "work")
+
+    def test_without_a_cloud_server_docking_is_refused_and_the_instance_goes_on(self):
+        self.rig.stop_cloud()
+        try:
+            self.assertRegex(self.refused("dock", "work"), "cloud")
+            with self.rig.console("work") as console:
+                console.run("true")
+        finally:
+            self.rig.start_cloud()
+
+    # ---- hostile guest ----
+
+    def test_touching_an_address_of_nobody_faults_the_guest_that_did_it_alone(self):
+        with self.rig.console("work") as console, self.rig.console("personal") as other:
+            for address in ("0x00000000", "0x05000000", "0x08030000", "0xf0000000"):
+                # devmem dies of a bus error (128 + SIGBUS), its shell goes on.
+                console.run(f"devmem {address} 32; test $? -eq 135")
+            console.run("true")
+            other.run("true")
+
+    def test_management_hypercalls_are_denied_to_a_phone_instance(self):
+        with self.rig.console("work") as console, self.rig.console("personal") as other:
+            module = base64.b64encode(PROBE.read_bytes()).decode()
+            console.run("rm -f /tmp/probe.b64")
+            for start in range(0, len(module), 500):
+                console.run(f"echo {module[start:start + 500]} >>/tmp/probe.b64")
+            console.run("base64 -d </tmp/probe.b64 >/tmp/probe.ko; insmod /tmp/probe.ko; true")
+            self.assertRegex(console.run("dmesg | grep probe: | tail -n 1"), "19 of 19 denied, unknown answered -1")
+            other.run("true")
+
+
+class WithoutGrowService(RigTest):
+    @classmethod
+    def configuration(cls, rig):
+        config = rigs.small_config(rig.cloud_port, names=("plain",))
+        config["instances"][0]["cmdline"] += " amphion.nogrow"
+        return config
+
+    def test_docks_all_the_same_and_keeps_its_cpu_count(self):
+        with self.rig.console("plain") as console:
+            console.run("sleep 100000 & echo $! >/tmp/pid")
+        self.rig.ask("dock", "plain")
+        with self.rig.console("plain") as console:
+            console.run("kill -0 $(cat /tmp/pid)")
+            self.assertEqual(int(console.run("grep -c ^processor /proc/cpuinfo")), 2)
+        self.rig.ask("undock", "plain")
+        with self.rig.console("plain") as console:
+            self.assertEqual(int(console.run("grep -c ^processor /proc/cpuinfo")), 2)
+
+
+class FullDiskInTheCloud(RigTest):
+    """The cloud's data folder is a small file system of the test's own."""
+
+    @classmethod
+    def setUpClass(cls):
+        rig = rigs.Rig()
+        cls.addClassCleanup(rig.close)
+        rig.cloud_data.mkdir()
+        subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "amphion-test", rig.cloud_data], check=True)
+        cls.addClassCleanup(lambda: (rig.stop_cloud(clones_too=True), subprocess.run(["umount", "-l", rig.cloud_data], check=True)))
+        rig.make_certificates()
+        rig.start_cloud()
+        rig.make_phone(cls.configuration(rig))
+        rig.start_phone()
+        cls.rig = rig
+
+    @classmethod
+    def configuration(cls, rig):
+        return rigs.small_config(rig.cloud_port, names=("work",))
+
+    def test_docking_is_refused_with_a_clear_error_and_the_instance_goes_on(self):
+        with self.rig.console("work") as console:
+            console.run("echo kept >/tmp/file")
+        self.assertRegex(self.refused("dock", "work"), "space|full")
+        self.assertEqual(self.rig.places()["work"], "phone")
+        with self.rig.console("work") as console:
+            self.assertEqual(console.run("cat /tmp/file").strip(), "kept")
+        self.assertEqual(self.rig.clone_pids(), [])
+
+
+if __name__ == "__main__":
+    unittest.main()
