@@ -76,9 +76,12 @@ void serve(Cpu& cpu, Vcpu& vcpu) {
   if (vcpu.pause_wanted && vcpu.run != Run::device) stop(cpu, vcpu);
 }
 
+// Until it is empty: what is served may post to this CPU again, and nobody interrupts a CPU for its own post.
 void serve_inbox(Cpu& cpu) {
-  for (u64 left = cpu.inbox.exchange(0, std::memory_order_acquire); left != 0; left &= left - 1) {
-    serve(cpu, cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left))));
+  while (cpu.inbox.load(std::memory_order_relaxed) != 0) {
+    for (u64 left = cpu.inbox.exchange(0, std::memory_order_acquire); left != 0; left &= left - 1) {
+      serve(cpu, cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left))));
+    }
   }
 }
 
