@@ -74,7 +74,7 @@ std::uint32_t TrackedDisk::blocks() const {
 bool TrackedDisk::write(std::uint64_t offset, std::span<const std::byte> in) {
   // Before the write: a part of it may reach the disk even if it fails.
   for (std::uint64_t b = offset / disk_block_bytes; b * disk_block_bytes < offset + in.size(); ++b)
-    dirty_[b / 32] |= 1u << (b % 32);
+    dirty_[static_cast<std::size_t>(b / 32)] |= 1u << (b % 32);
   return disk_->write(offset, in);
 }
 

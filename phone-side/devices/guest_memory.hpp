@@ -6,6 +6,7 @@
 // the same bytes meanwhile: load16/store16 are single accesses, and a value read twice may differ.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <optional>
@@ -33,6 +34,12 @@ class InterruptLines {
   virtual ~InterruptLines() = default;
   virtual void set(std::uint32_t intid, bool level) = 0;
 };
+
+// As much of a buffer as `bytes` needs.
+template <typename T>
+[[nodiscard]] constexpr std::span<T> at_most(std::span<T> buffer, std::uint64_t bytes) {
+  return buffer.first(static_cast<std::size_t>(std::min<std::uint64_t>(buffer.size(), bytes)));
+}
 
 // Little-endian fields of guest structures.
 template <typename T>

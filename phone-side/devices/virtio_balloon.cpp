@@ -53,7 +53,7 @@ void VirtioBalloon::inflate(const Chain& chain) {
   const std::uint64_t bytes = chain.readable_bytes() / frame_bytes * frame_bytes;
   std::vector<std::uint32_t> frames;
   for (std::uint64_t done = 0; done < bytes;) {
-    const auto piece = std::span(raw).first(std::min<std::uint64_t>(raw.size(), bytes - done));
+    const auto piece = at_most(std::span<std::byte>(raw), bytes - done);
     if (!copy_from(memory(), chain, done, piece)) return;
     frames.clear();
     for (std::size_t i = 0; i < piece.size(); i += frame_bytes) frames.push_back(load_le<std::uint32_t>(piece, i));

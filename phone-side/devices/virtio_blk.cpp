@@ -64,7 +64,7 @@ VirtioBlk::Outcome VirtioBlk::read_sectors(const Chain& chain, std::uint64_t sec
   const std::uint64_t bytes = chain.writable_bytes() - 1;
   if (!fits(sector, bytes)) return {status_ioerr, 1};
   for (std::uint64_t done = 0; done < bytes;) {
-    const auto piece = std::span(buffer_).first(std::min<std::uint64_t>(buffer_.size(), bytes - done));
+    const auto piece = at_most(std::span<std::byte>(buffer_), bytes - done);
     if (!disk_.read(sector * sector_bytes + done, piece)) return {status_ioerr, 1};
     if (!copy_to(memory(), chain, done, piece)) return {status_ioerr, 1};
     done += piece.size();
@@ -76,7 +76,7 @@ VirtioBlk::Outcome VirtioBlk::write_sectors(const Chain& chain, std::uint64_t se
   const std::uint64_t bytes = chain.readable_bytes() - header_bytes;
   if (!fits(sector, bytes)) return {status_ioerr, 1};
   for (std::uint64_t done = 0; done < bytes;) {
-    const auto piece = std::span(buffer_).first(std::min<std::uint64_t>(buffer_.size(), bytes - done));
+    const auto piece = at_most(std::span<std::byte>(buffer_), bytes - done);
     if (!copy_from(memory(), chain, header_bytes + done, piece)) return {status_ioerr, 1};
     if (!disk_.write(sector * sector_bytes + done, piece)) return {status_ioerr, 1};
     done += piece.size();
@@ -88,7 +88,7 @@ VirtioBlk::Outcome VirtioBlk::write_sectors(const Chain& chain, std::uint64_t se
 VirtioBlk::Outcome VirtioBlk::identify(const Chain& chain) {
   const std::array<std::byte, id_bytes> id{};
   const std::uint64_t bytes = std::min(id_bytes, chain.writable_bytes() - 1);
-  if (!copy_to(memory(), chain, 0, std::span(id).first(bytes))) return {status_ioerr, 1};
+  if (!copy_to(memory(), chain, 0, at_most(std::span<const std::byte>(id), bytes))) return {status_ioerr, 1};
   return {status_ok, bytes + 1};
 }
 

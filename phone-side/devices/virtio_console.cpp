@@ -49,7 +49,7 @@ void VirtioConsole::take_output(std::uint32_t port) {
     std::array<std::byte, piece_bytes> buffer;
     const std::uint64_t bytes = chain.readable_bytes();
     for (std::uint64_t done = 0; done < bytes;) {
-      const auto piece = std::span(buffer).first(std::min<std::uint64_t>(buffer.size(), bytes - done));
+      const auto piece = at_most(std::span<std::byte>(buffer), bytes - done);
       if (!copy_from(memory(), chain, done, piece)) break;
       sink_(port, piece);
       done += piece.size();

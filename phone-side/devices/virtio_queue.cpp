@@ -137,13 +137,13 @@ void VirtQueue::restore(const machine::VirtQueue& state) {
 
 bool copy_from(GuestMemory& memory, const Chain& chain, std::uint64_t offset, std::span<std::byte> out) {
   return for_pieces(chain.readable, offset, out.size(), [&](std::uint64_t a, std::uint64_t at, std::uint64_t n) {
-    return memory.read(a, out.subspan(at, n));
+    return memory.read(a, out.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)));
   });
 }
 
 bool copy_to(GuestMemory& memory, const Chain& chain, std::uint64_t offset, std::span<const std::byte> in) {
   return for_pieces(chain.writable, offset, in.size(), [&](std::uint64_t a, std::uint64_t at, std::uint64_t n) {
-    return memory.write(a, in.subspan(at, n));
+    return memory.write(a, in.subspan(static_cast<std::size_t>(at), static_cast<std::size_t>(n)));
   });
 }
 

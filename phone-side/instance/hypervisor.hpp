@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: Apache-2.0
+// What an Instance needs of the hypervisor: the functions of /dev/amphion (guest-kernel-mods/amphion_host), as an
+// interface, so that tests put a double in its place. linux_hypervisor.hpp is the real one.
+// Thread safety: a Partition's functions may be called from several threads, but wait() and next() from one.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+
+#include "hyp/abi/amphion_hypercall.h"
+
+namespace amphion::instance {
+
+// None if it went well; otherwise one line for the user.
+using Problem = std::optional<std::string>;
+
+struct PartitionConfig {
+  std::uint32_t vcpus, vcpus_allowed, memory_pages, bound_pages;
+};
+
+// Something that happened: events (AMPHION_EVENT_*), or if there are none, an access of a vCPU to the device window.
+struct Happening {
+  std::uint32_t events;
+  std::uint32_t vcpu, address, bytes;
+  bool write;
+  std::uint32_t data;
+};
+
+// One instance in the hypervisor, made stopped; ends with the object.
+class Partition {
+ public:
+  virtual ~Partition() = default;
+
+  [[nodiscard]] virtual std::span<std::byte>
+  memory() = 0;  // from ram_base on; touching populates, SIGBUS beyond the bound
+
+  [[nodiscard]] virtual Problem run() = 0;
+  [[nodiscard]] virtual Problem ask_pause() = 0;  // AMPHION_EVENT_PAUSED follows
+  [[nodiscard]] virtual Problem allow(std::uint32_t vcpus) = 0;
+
+  virtual void wait() = 0;  // until next() may have something or wake() was called
+  virtual void wake() = 0;
+  [[nodiscard]] virtual std::optional<Happening> next() = 0;
+  virtual void complete(std::uint32_t vcpu, std::uint32_t data) = 0;  // of an access that next() gave
+  virtual void set_line(std::uint32_t intid, bool level) = 0;
+
+  [[nodiscard]] virtual Problem discard(std::uint32_t first_page, std::uint32_t pages) = 0;
+  [[nodiscard]] virtual Problem log(bool start) = 0;
+  // Bits of all pages; kind AMPHION_BITMAP_*. Dirty bits are cleared by this.
+  [[nodiscard]] virtual Problem bitmap(std::uint32_t kind, std::span<std::uint32_t> bits) = 0;
+  [[nodiscard]] virtual Problem stats(amphion_stats& out) = 0;
+
+  // Stopped only.
+  [[nodiscard]] virtual Problem get_vcpu(std::uint32_t vcpu, amphion_vcpu& out) = 0;
+  [[nodiscard]] virtual Problem set_vcpu(std::uint32_t vcpu, const amphion_vcpu& state) = 0;
+  [[nodiscard]] virtual Problem get_gic(amphion_gic& out) = 0;
+  [[nodiscard]] virtual Problem set_gic(const amphion_gic& state) = 0;
+  [[nodiscard]] virtual Problem get_counter(std::uint64_t& out) = 0;
+  [[nodiscard]] virtual Problem set_counter(std::uint64_t ticks) = 0;
+};
+
+class Hypervisor {
+ public:
+  virtual ~Hypervisor() = default;
+  [[nodiscard]] virtual Problem info(amphion_info& out) = 0;
+  // Null and a text in `problem` if it cannot be made.
+  [[nodiscard]] virtual std::unique_ptr<Partition> create(const PartitionConfig& config, Problem& problem) = 0;
+};
+
+}  // namespace amphion::instance

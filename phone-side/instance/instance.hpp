@@ -1,0 +1,166 @@
+// SPDX-License-Identifier: Apache-2.0
+// One phone instance on this phone: a partition of the hypervisor, its device model, and the thread that serves the
+// guest's device accesses. Made stopped and empty; boot() or restore(), then run(). Order of calls:
+//
+//   create -> boot  -> run -> pause -> save    (and run again)
+//   create -> (fill memory()) -> restore -> run
+//
+// A guest that resets itself is started again from its kernel; one that switches itself off stays stopped.
+// Thread safety: all functions from any thread, but boot/restore/run/pause/save by one at a time. Events come from the
+// instance's own thread, outside all locks; they must not block for long, and must not destroy the instance.
+// Invariant: vCPU, GIC and device state are read and written only while the instance is stopped.
+#pragma once
+
+#include <array>
+#include <condition_variable>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <span>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+#include "machine/phone.hpp"
+#include "machine/state.pb.h"
+#include "phone-side/devices/device_model.hpp"
+#include "phone-side/instance/hypervisor.hpp"
+#include "phone-side/instance/loader.hpp"
+#include "phone-side/instance/mapped_memory.hpp"
+
+namespace amphion::instance {
+
+struct InstanceConfig {
+  machine::Shape shape{};
+  std::uint32_t vcpus_allowed = 1;
+  std::uint64_t bound_bytes = 0;  // at most this much memory at a time; the balloon is asked to hold the rest
+  BootFiles boot;
+  std::string disk;  // a raw image file
+};
+
+struct InstanceEvents {
+  std::function<void(std::string_view)> serial;     // PL011
+  std::function<void(std::string_view)> console;    // hvc0
+  std::function<void(std::string_view)> grow;       // org.amphion.grow.0
+  std::function<void(std::uint64_t)> keys_reached;  // the keyboard's queue has received up to this event
+  std::function<void()> off;                        // the guest switched itself off; it is stopped
+  std::function<void(const Problem&)> restarted;    // the guest reset itself; a problem: it could not be started again
+  std::function<void()> out_of_memory;              // a vCPU waits for memory beyond the bound
+  std::function<void(const Happening&)> access;     // every device access, for debugging
+};
+
+struct InstanceStats {
+  std::uint64_t populated_bytes = 0, bound_bytes = 0;
+  std::array<std::uint64_t, AMPHION_MAX_VCPUS> run_ns{}, exits{};
+  bool waits_for_memory = false;
+};
+
+// Bit n % 32 of word n / 32 is page (or disk block) n.
+using Bitmap = std::vector<std::uint32_t>;
+
+class Instance final : private devices::InterruptLines {
+ public:
+  // Null and a text in `problem` if it cannot be made; nothing is left behind then.
+  [[nodiscard]] static std::unique_ptr<Instance> create(Hypervisor& hypervisor, const InstanceConfig& config,
+                                                        InstanceEvents events, Problem& problem);
+  ~Instance() override;  // the instance ends; its memory is freed and scrubbed
+  Instance(const Instance&) = delete;
+  Instance& operator=(const Instance&) = delete;
+
+  // ---- Life ----
+  [[nodiscard]] Problem boot();  // cold start of a stopped instance: resets it, empties its memory, loads the kernel
+  [[nodiscard]] Problem run();
+  [[nodiscard]] Problem pause();  // returns when it is stopped; so does that of a stopped one
+  [[nodiscard]] bool stopped() const;
+  [[nodiscard]] Problem allow(std::uint32_t vcpus);  // how many PSCI may bring up
+
+  // ---- State; the instance is stopped ----
+  [[nodiscard]] Problem save(machine::InstanceState& state);
+  // Validates first. After a problem later on the instance must not be run.
+  [[nodiscard]] Problem restore(const machine::InstanceState& state);
+  [[nodiscard]] Problem flush_disk();
+
+  // ---- Memory ----
+  // From ram_base on. Reading or writing a page populates it: look at populated() first; SIGBUS beyond the bound.
+  [[nodiscard]] std::span<std::byte> memory();
+  [[nodiscard]] Problem populated(Bitmap& pages);
+  [[nodiscard]] Problem discard(std::uint32_t first_page, std::uint32_t pages);
+  [[nodiscard]] std::span<const std::uint16_t> screen();  // machine::Screen's pixels; changes while it runs
+
+  // ---- What is written, by the guest and by its devices ----
+  [[nodiscard]] Problem track(bool on);  // memory and disk; all clean from here on
+  [[nodiscard]] Problem take_dirty_memory(Bitmap& pages);
+  [[nodiscard]] Bitmap take_dirty_disk();
+  [[nodiscard]] std::uint64_t disk_bytes() const { return disk_->size_bytes(); }
+
+  // ---- Input ----
+  // How many were taken, from the first on: fewer when too many wait for the guest. Offer the rest after keys_reached.
+  [[nodiscard]] std::size_t keys(std::span<const devices::InputEvent> events);
+  [[nodiscard]] std::uint64_t keys_reached();
+  // How many bytes were taken.
+  std::size_t serial_input(std::string_view bytes);
+  std::size_t console_input(std::string_view bytes);
+  std::size_t grow_input(std::string_view bytes);
+  [[nodiscard]] bool grow_open();  // somebody in the guest listens
+
+  // ---- Balloon ----
+  void set_balloon(std::uint64_t bytes);
+  [[nodiscard]] std::uint64_t balloon_bytes();  // what it holds
+
+  [[nodiscard]] InstanceStats stats();
+
+ private:
+  struct Outbox {
+    std::string serial, console, grow;
+  };
+
+  Instance(std::unique_ptr<Partition> partition, std::unique_ptr<devices::TrackedDisk> disk,
+           const InstanceConfig& config, InstanceEvents events, std::uint32_t counter_frequency);
+  [[nodiscard]] Problem remember_reset_state();
+  void set(std::uint32_t intid, bool level) override;  // devices::InterruptLines
+
+  void serve();
+  void serve_access(const Happening& access);
+  void serve_events(std::uint32_t events);
+  void restart();
+  void report();
+  void feed_uart();
+  std::size_t port_input(std::uint32_t port, std::string_view bytes);
+
+  void set_stopped(bool stopped);
+  [[nodiscard]] Problem reset_processors();
+  [[nodiscard]] Problem push_lines();
+  [[nodiscard]] Problem check_restorable(const machine::InstanceState& state) const;
+  void drop_pages(std::uint32_t first_page, std::uint32_t pages);  // with model_mutex_
+  bool touch_pages(const Bitmap& wanted, const Bitmap& populated);
+  [[nodiscard]] std::uint32_t pages() const {
+    return static_cast<std::uint32_t>(config_.shape.memory_bytes / machine::page_bytes);
+  }
+
+  const InstanceConfig config_;
+  const InstanceEvents events_;
+  const std::uint32_t counter_frequency_;
+  std::unique_ptr<Partition> partition_;
+  amphion_vcpu reset_vcpu_{};
+  amphion_gic reset_gic_{};
+
+  mutable std::mutex life_mutex_;
+  std::condition_variable life_changed_;
+  bool stopped_ = true, pause_asked_ = false, ending_ = false, fresh_ = true;
+
+  std::mutex model_mutex_;  // everything below; may be taken while life_mutex_ is not held
+  MappedMemory memory_;
+  std::unique_ptr<devices::TrackedDisk> disk_;
+  std::array<bool, machine::irq_lines> levels_{};
+  Bitmap touched_;  // pages that this process has mapped for certain
+  std::string uart_waiting_;
+  Outbox outbox_;
+  devices::DeviceModel model_;
+
+  std::uint64_t keys_reported_ = 0;  // the thread's own
+  std::thread thread_;
+};
+
+}  // namespace amphion::instance

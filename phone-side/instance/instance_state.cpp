@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// Saving and restoring an instance (machine/state.proto).
+#include <utility>
+
+#include "machine/validate.hpp"
+#include "phone-side/instance/instance.hpp"
+#include "phone-side/instance/state_convert.hpp"
+
+namespace amphion::instance {
+
+Problem Instance::reset_processors() {
+  for (std::uint32_t i = 0; i < config_.shape.vcpus; ++i)
+    if (auto problem = partition_->set_vcpu(i, reset_vcpu_)) return problem;
+  return partition_->set_gic(reset_gic_);
+}
+
+// The GIC's state was replaced: its input lines are what the devices say.
+Problem Instance::push_lines() {
+  partition_->set_line(machine::pl011_irq, levels_[machine::pl011_irq]);
+  for (std::uint32_t slot = 0; slot < machine::virtio_slots; ++slot)
+    partition_->set_line(machine::virtio_irq + slot, levels_[machine::virtio_irq + slot]);
+  for (std::uint32_t pin = 0; pin < 4; ++pin)
+    partition_->set_line(machine::pcie_intx_irq + pin, levels_[machine::pcie_intx_irq + pin]);
+  return {};
+}
+
+Problem Instance::save(machine::InstanceState& state) {
+  if (!stopped()) return "only a stopped instance can be saved";
+  state.Clear();
+  state.mutable_shape()->set_vcpus(config_.shape.vcpus);
+  state.mutable_shape()->set_memory_bytes(config_.shape.memory_bytes);
+  state.set_counter_frequency(counter_frequency_);
+  state.set_vcpus_allowed(config_.vcpus_allowed);
+  std::uint64_t counter = 0;
+  if (auto problem = partition_->get_counter(counter)) return problem;
+  state.set_counter(counter);
+  for (std::uint32_t i = 0; i < config_.shape.vcpus; ++i) {
+    amphion_vcpu vcpu{};
+    if (auto problem = partition_->get_vcpu(i, vcpu)) return problem;
+    *state.add_vcpus() = to_state(vcpu);
+  }
+  amphion_gic gic{};
+  if (auto problem = partition_->get_gic(gic)) return problem;
+  *state.mutable_gic() = to_state(gic, config_.shape.vcpus);
+  const std::lock_guard lock(model_mutex_);
+  model_.save(state);
+  return {};
+}
+
+Problem Instance::check_restorable(const machine::InstanceState& state) const {
+  if (auto problem = machine::validate(state)) return problem;
+  const auto shape = machine::shape_of(state);
+  if (shape.vcpus != config_.shape.vcpus || shape.memory_bytes != config_.shape.memory_bytes)
+    return "the saved state is of an instance of another shape";
+  if (state.counter_frequency() != counter_frequency_)
+    return "the saved state's counter runs at " + std::to_string(state.counter_frequency()) + " Hz, this board's at " +
+           std::to_string(counter_frequency_);
+  for (const auto& device : state.virtio())
+    if (device.has_blk() && device.blk().capacity_sectors() * machine::virtio_blk_sector_bytes != disk_->size_bytes())
+      return "the saved state is of an instance with a disk of another size";
+  return {};
+}
+
+Problem Instance::restore(const machine::InstanceState& state) {
+  if (!stopped()) return "only a stopped instance can be restored";
+  if (auto problem = check_restorable(state)) return problem;
+  fresh_ = false;
+  const std::lock_guard lock(model_mutex_);
+  model_.restore(state);
+  for (std::uint32_t i = 0; i < config_.shape.vcpus; ++i)
+    if (auto problem = partition_->set_vcpu(i, from_state(state.vcpus(static_cast<int>(i))))) return problem;
+  if (auto problem = partition_->set_gic(from_state(state.gic()))) return problem;
+  if (auto problem = partition_->set_counter(state.counter())) return problem;
+  return push_lines();
+}
+
+}  // namespace amphion::instance

@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: Apache-2.0
+#include "phone-side/instance/linux_hypervisor.hpp"
+
+#include <fcntl.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/ioctl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <cstring>
+#include <utility>
+
+#include "guest-kernel-mods/amphion_host/amphion_host.h"
+
+namespace amphion::instance {
+namespace {
+
+class Descriptor {
+ public:
+  explicit Descriptor(int fd = -1) : fd_(fd) {}
+  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
+  Descriptor& operator=(Descriptor&&) = delete;
+  ~Descriptor() {
+    if (fd_ >= 0) ::close(fd_);
+  }
+  [[nodiscard]] int get() const { return fd_; }
+
+ private:
+  int fd_;
+};
+
+Problem failed(const std::string& what) { return what + ": " + std::strerror(errno); }
+
+template <typename Argument>
+Problem call(int fd, unsigned long request, Argument argument, const char* what) {
+  if (::ioctl(fd, request, argument) < 0) return failed(what);
+  return {};
+}
+
+class LinuxPartition final : public Partition {
+ public:
+  LinuxPartition(Descriptor fd, Descriptor waker, std::span<std::byte> memory)
+      : fd_(std::move(fd)), waker_(std::move(waker)), memory_(memory) {}
+  ~LinuxPartition() override { ::munmap(memory_.data(), memory_.size()); }
+  LinuxPartition(const LinuxPartition&) = delete;
+  LinuxPartition& operator=(const LinuxPartition&) = delete;
+
+  std::span<std::byte> memory() override { return memory_; }
+
+  Problem run() override { return call(fd_.get(), AMPHION_RUN, 0, "the hypervisor does not run the instance"); }
+  Problem ask_pause() override {
+    return call(fd_.get(), AMPHION_PAUSE, 0, "the hypervisor does not pause the instance");
+  }
+  Problem allow(std::uint32_t vcpus) override {
+    return call(fd_.get(), AMPHION_ALLOW, &vcpus, "number of vCPUs refused");
+  }
+
+  void wait() override {
+    pollfd fds[2] = {{fd_.get(), POLLIN, 0}, {waker_.get(), POLLIN, 0}};
+    if (::poll(fds, 2, -1) > 0 && (fds[1].revents & POLLIN) != 0) {
+      eventfd_t count = 0;
+      (void)eventfd_read(waker_.get(), &count);
+    }
+  }
+  void wake() override { (void)eventfd_write(waker_.get(), 1); }
+
+  std::optional<Happening> next() override {
+    amphion_next n{};
+    if (::ioctl(fd_.get(), AMPHION_NEXT, &n) < 0) return {};
+    return Happening{n.events, n.vcpu, n.address, n.bytes, n.write != 0, n.data};
+  }
+  void complete(std::uint32_t vcpu, std::uint32_t data) override {
+    amphion_io_done done{vcpu, data};
+    (void)::ioctl(fd_.get(), AMPHION_IO_DONE, &done);  // fails only for an access that nobody made
+  }
+  void set_line(std::uint32_t intid, bool level) override {
+    amphion_irq irq{intid, level ? 1u : 0u};
+    (void)::ioctl(fd_.get(), AMPHION_IRQ, &irq);  // the device model's interrupt numbers are all valid
+  }
+
+  Problem discard(std::uint32_t first_page, std::uint32_t pages) override {
+    amphion_range range{first_page, pages};
+    return call(fd_.get(), AMPHION_DISCARD, &range, "pages not discarded");
+  }
+  Problem log(bool start) override {
+    std::uint32_t value = start ? 1 : 0;
+    return call(fd_.get(), AMPHION_LOG, &value, "dirty log refused");
+  }
+  Problem bitmap(std::uint32_t kind, std::span<std::uint32_t> bits) override {
+    amphion_bitmap b{kind, 0, static_cast<std::uint32_t>(bits.size() * 32), 0,
+                     reinterpret_cast<std::uintptr_t>(bits.data())};
+    return call(fd_.get(), AMPHION_BITMAP, &b, "page bitmap refused");
+  }
+  Problem stats(amphion_stats& out) override { return call(fd_.get(), AMPHION_STATS, &out, "no statistics"); }
+
+  Problem get_vcpu(std::uint32_t vcpu, amphion_vcpu& out) override {
+    amphion_vcpu_io io{};
+    io.vcpu = vcpu;
+    if (auto problem = call(fd_.get(), AMPHION_VCPU_GET, &io, "vCPU state not read")) return problem;
+    out = io.state;
+    return {};
+  }
+  Problem set_vcpu(std::uint32_t vcpu, const amphion_vcpu& state) override {
+    amphion_vcpu_io io{vcpu, 0, state};
+    return call(fd_.get(), AMPHION_VCPU_SET, &io, "vCPU state refused");
+  }
+  Problem get_gic(amphion_gic& out) override { return call(fd_.get(), AMPHION_GIC_GET, &out, "GIC state not read"); }
+  Problem set_gic(const amphion_gic& state) override {
+    return call(fd_.get(), AMPHION_GIC_SET, &state, "GIC state refused");
+  }
+  Problem get_counter(std::uint64_t& out) override {
+    return call(fd_.get(), AMPHION_COUNTER_GET, &out, "counter not read");
+  }
+  Problem set_counter(std::uint64_t ticks) override {
+    return call(fd_.get(), AMPHION_COUNTER_SET, &ticks, "counter refused");
+  }
+
+ private:
+  Descriptor fd_, waker_;
+  std::span<std::byte> memory_;
+};
+
+class LinuxHypervisor final : public Hypervisor {
+ public:
+  explicit LinuxHypervisor(Descriptor fd) : fd_(std::move(fd)) {}
+
+  Problem info(amphion_info& out) override { return call(fd_.get(), AMPHION_GET_INFO, &out, "/dev/amphion"); }
+
+  std::unique_ptr<Partition> create(const PartitionConfig& config, Problem& problem) override {
+    amphion_create args{config.vcpus, config.vcpus_allowed, config.memory_pages, config.bound_pages};
+    Descriptor fd(::ioctl(fd_.get(), AMPHION_CREATE, &args));
+    if (fd.get() < 0) {
+      problem = failed("the hypervisor does not create the instance (" + std::to_string(config.bound_pages / 256) +
+                       " MiB bound)");
+      return nullptr;
+    }
+    Descriptor waker(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+    const std::size_t bytes = std::size_t{config.memory_pages} * AMPHION_PAGE_BYTES;
+    void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
+    if (waker.get() < 0 || memory == MAP_FAILED) {
+      problem = failed("the instance's memory cannot be mapped");
+      return nullptr;
+    }
+    return std::make_unique<LinuxPartition>(std::move(fd), std::move(waker),
+                                            std::span(static_cast<std::byte*>(memory), bytes));
+  }
+
+ private:
+  Descriptor fd_;
+};
+
+}  // namespace
+
+std::unique_ptr<Hypervisor> open_hypervisor(Problem& problem) {
+  Descriptor fd(::open("/dev/amphion", O_RDWR | O_CLOEXEC));
+  if (fd.get() < 0) {
+    problem =
+        failed("cannot open /dev/amphion (is amphion_host loaded, and does this Linux run under the hypervisor?)");
+    return nullptr;
+  }
+  auto hypervisor = std::make_unique<LinuxHypervisor>(std::move(fd));
+  amphion_info info{};
+  problem = hypervisor->info(info);
+  if (!problem && info.abi_version != AMPHION_ABI_VERSION)
+    problem = "the hypervisor speaks version " + std::to_string(info.abi_version) + ", this program " +
+              std::to_string(AMPHION_ABI_VERSION);
+  if (problem) return nullptr;
+  return hypervisor;
+}
+
+}  // namespace amphion::instance

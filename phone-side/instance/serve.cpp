@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: Apache-2.0
+// The instance's thread: takes what happened from the partition, lets the device model answer, and reports.
+#include "phone-side/instance/instance.hpp"
+
+namespace amphion::instance {
+
+void Instance::serve() {
+  for (;;) {
+    partition_->wait();
+    {
+      const std::lock_guard lock(life_mutex_);
+      if (ending_) return;
+    }
+    while (const auto happening = partition_->next()) {
+      if (happening->events != 0)
+        serve_events(happening->events);
+      else
+        serve_access(*happening);
+    }
+    report();
+  }
+}
+
+void Instance::serve_access(const Happening& access) {
+  if (events_.access) events_.access(access);
+  std::uint32_t data = 0;
+  {
+    const std::lock_guard lock(model_mutex_);
+    if (access.write)
+      model_.write(access.address, access.bytes, access.data);
+    else
+      data = model_.read(access.address, access.bytes);
+    if (!uart_waiting_.empty()) feed_uart();
+  }
+  partition_->complete(access.vcpu, data);
+}
+
+void Instance::serve_events(std::uint32_t events) {
+  constexpr std::uint32_t stops = AMPHION_EVENT_PAUSED | AMPHION_EVENT_SYSTEM_OFF | AMPHION_EVENT_SYSTEM_RESET;
+  if ((events & AMPHION_EVENT_OUT_OF_MEMORY) != 0 && events_.out_of_memory) events_.out_of_memory();
+  if ((events & AMPHION_EVENT_SYSTEM_RESET) != 0) return restart();
+  if ((events & stops) != 0) set_stopped(true);
+  if ((events & AMPHION_EVENT_SYSTEM_OFF) != 0) {
+    report();
+    if (events_.off) events_.off();
+  }
+}
+
+// The guest reset itself. If somebody waits for a pause, the new start waits for run().
+void Instance::restart() {
+  report();
+  bool asked = false;
+  {
+    const std::lock_guard lock(life_mutex_);
+    asked = pause_asked_;
+    stopped_ = true;  // nobody is told yet: it will go on
+  }
+  Problem problem = boot();
+  if (problem || asked) set_stopped(true);
+  if (!problem && !asked) problem = run();
+  if (events_.restarted) events_.restarted(problem);
+}
+
+void Instance::report() {
+  Outbox out;
+  std::uint64_t reached = 0;
+  {
+    const std::lock_guard lock(model_mutex_);
+    std::swap(out, outbox_);
+    reached = model_.keyboard().reached();
+  }
+  if (!out.serial.empty() && events_.serial) events_.serial(out.serial);
+  if (!out.console.empty() && events_.console) events_.console(out.console);
+  if (!out.grow.empty() && events_.grow) events_.grow(out.grow);
+  if (std::exchange(keys_reported_, reached) != reached && events_.keys_reached) events_.keys_reached(reached);
+}
+
+}  // namespace amphion::instance
