@@ -5,6 +5,7 @@
 #include <atomic>
 #include <optional>
 
+#include "board/qemu-virt/board.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/sysreg.hpp"
@@ -65,6 +66,12 @@ u32 stored_value(Vcpu& vcpu, DeviceAccess access) {
   return access.bytes == 4 ? value : value & ((1u << access.bytes * 8) - 1);
 }
 
+// Phones see the phone machine, the host its board.
+machine::Window distributor(const Vcpu& vcpu) {
+  constexpr u32 bytes = 0x1000;
+  return vcpu.instance->is_host() ? machine::Window{board::board.gic.distributor, bytes} : machine::gicd;
+}
+
 void access_distributor(Vcpu& vcpu, Abort abort, u32 offset) {
   const DeviceAccess access = describe(abort);
   Vgic& vgic = vcpu.instance->vgic;
@@ -118,8 +125,9 @@ Trap on_data_abort(Vcpu& vcpu, u32 hsr) {
 
   const bool plain = abort.translation() && abort.described() && !abort.on_walk() && abort.size_log2() < 3;
   const u32 bytes = 1u << abort.size_log2();
-  if (plain && machine::gicd.contains(*ipa, bytes)) {
-    access_distributor(vcpu, abort, *ipa - machine::gicd.base);
+  const machine::Window gicd = distributor(vcpu);
+  if (plain && gicd.contains(*ipa, bytes)) {
+    access_distributor(vcpu, abort, *ipa - gicd.base);
   } else if (plain && !vcpu.instance->is_host() && machine::devices.contains(*ipa, bytes)) {
     ask_host(vcpu, abort, *ipa);
   } else if (abort.translation() && abort.cache_operation()) {

@@ -104,7 +104,8 @@ u32 features(Vcpu& vcpu) { return find(vcpu.state.r[1]) != nullptr ? success : n
 bool on_psci(Vcpu& vcpu) {
   const Handler handler = find(vcpu.state.r[0]);
   if (handler == nullptr) return false;
-  vcpu.state.r[0] = handler(vcpu);
+  const u32 result = handler(vcpu);
+  if (vcpu.run != Run::off) vcpu.state.r[0] = result;  // an off vCPU's registers belong to the next CPU_ON
   return true;
 }
 
