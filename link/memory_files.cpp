@@ -42,11 +42,13 @@ class MemoryFiles::Handle : public File {
 
 Status MemoryFiles::change(const std::string& what, const std::string& path) {
   ++changes_;
-  if (fail_after_ > 0)
+  if (fail_after_ < 0) return {};
+  if (fail_after_ > 0) {
     --fail_after_;
-  else if (fail_after_ == 0)
-    return {ErrorCode::io, "cannot " + what + " " + path + ": Input/output error"};
-  return {};
+    return {};
+  }
+  if (const auto called = std::exchange(on_failure_, nullptr)) called();
+  return {ErrorCode::io, "cannot " + what + " " + path + ": Input/output error"};
 }
 
 std::uint64_t MemoryFiles::used() const {
@@ -133,6 +135,11 @@ void MemoryFiles::power_off() {
 void MemoryFiles::fail_after(int operations) {
   const std::lock_guard lock(mutex_);
   fail_after_ = operations;
+}
+
+void MemoryFiles::on_failure(std::function<void()> called) {
+  const std::lock_guard lock(mutex_);
+  on_failure_ = std::move(called);
 }
 
 void MemoryFiles::set_capacity(std::uint64_t bytes) {

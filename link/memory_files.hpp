@@ -4,6 +4,7 @@
 // Thread safety: all functions from any thread.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <mutex>
 #include <set>
@@ -26,6 +27,8 @@ class MemoryFiles : public Files {
   void power_off();
   // The operation after `operations` more changing ones, and all that follow, fail (io). -1: none.
   void fail_after(int operations);
+  // Called at the first operation that fails_after() fails; must not call back.
+  void on_failure(std::function<void()> called);
   // Appends fail with no_space once all files together would exceed this.
   void set_capacity(std::uint64_t bytes);
   // Adds unsynced bytes to a file's durable contents: a torn tail.
@@ -48,6 +51,7 @@ class MemoryFiles : public Files {
   Names durable_names_;
   std::uint64_t capacity_ = ~std::uint64_t{0};
   int fail_after_ = -1;
+  std::function<void()> on_failure_;
   int changes_ = 0;
 };
 

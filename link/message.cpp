@@ -2,6 +2,8 @@
 // The table of message types: name and bound of each, and decoding by position in the variant. See message.hpp.
 #include "link/message.hpp"
 
+#include <google/protobuf/stubs/logging.h>
+
 #include <array>
 #include <type_traits>
 #include <utility>
@@ -69,6 +71,9 @@ Result<Message> decode(MessageType type, std::string_view body) {
     return Error{ErrorCode::protocol, std::string(name_of(type)) + " of " + std::to_string(body.size()) +
                                           " bytes is over its bound of " + std::to_string(bound_of(type))};
   }
+  // A stranger's bytes must not fill our log.
+  static const auto quiet = google::protobuf::SetLogHandler(nullptr);
+  (void)quiet;
   Message message;
   if (!parse_at(type - 1, body, message, std::make_index_sequence<std::variant_size_v<Message>>())) {
     return Error{ErrorCode::protocol, std::string(name_of(type)) + " cannot be decoded"};

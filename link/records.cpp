@@ -56,6 +56,8 @@ std::string hashes_name(const std::string& instance, std::uint64_t generation) {
 
 }  // namespace
 
+bool operator==(const InstanceRecord& a, const InstanceRecord& b) { return encode_record(a) == encode_record(b); }
+
 bool valid_instance_name(std::string_view name) {
   const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '-'; };
   return !name.empty() && name.size() <= 32 && std::all_of(name.begin(), name.end(), allowed);

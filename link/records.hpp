@@ -29,7 +29,7 @@ struct InstanceRecord {
   std::uint64_t base = 0;   // generation of the synchronised copy whose hash list is kept; 0: none
   std::uint64_t input_sequence = 0;  // of the saved or prepared state: last event that the instance has received
 
-  friend bool operator==(const InstanceRecord&, const InstanceRecord&) = default;
+  friend bool operator==(const InstanceRecord& a, const InstanceRecord& b);
 };
 
 [[nodiscard]] bool valid_instance_name(std::string_view name);
