@@ -26,7 +26,8 @@ constexpr std::uint32_t initrd_place = 96 * mib;
 
 struct Options {
   std::string hypervisor, kernel, initrd, board_dtb, out;
-  std::string bootargs = "console=ttyAMA0 vt.global_cursor_default=0 consoleblank=0";
+  std::string bootargs =
+      "console=ttyAMA0 vt.global_cursor_default=0 consoleblank=0 cryptomgr.notests apparmor=0 audit=0";
   std::uint32_t memory_mib = 1024;
   std::uint32_t host_base = 0x4800'0000;
   std::uint32_t host_mib = 256;

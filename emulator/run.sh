@@ -34,7 +34,7 @@ instance() {
   cat <<END
     { "name": "$1", "vcpus": 4, "vcpus_allowed": 2, "memory_mib": 512, "bound_mib": 160,
       "kernel": "/data/images/zImage", "initrd": "/data/images/guest-initramfs.cpio.gz",
-      "disk": "/data/images/guest-disk.ext4", "cmdline": "console=ttyAMA0 console=tty0 amphion.name=$1" }
+      "disk": "/data/images/guest-disk.ext4", "cmdline": "console=ttyAMA0 console=tty0 quiet cryptomgr.notests apparmor=0 audit=0 amphion.name=$1" }
 END
 }
 

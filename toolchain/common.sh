@@ -119,6 +119,14 @@ END
   echo "$dir/apt.conf"
 }
 
+# with_fresh_lists CONF COMMAND...: once more with the archive's present lists if its first answer was that a file is gone.
+with_fresh_lists() {
+  export APT_CONFIG=$1
+  shift
+  "$@" >&2 || { apt-get -qq --error-on=any update >&2 && "$@" >&2; } ||
+    die "the archive does not give: ${*: -1} (and the like); check the network and run again"
+}
+
 # fetch_closure SUITE ARCH PACKAGE...: downloads the packages with all they depend on; prints one .deb path a line.
 fetch_closure() {
   local conf list
@@ -128,7 +136,7 @@ fetch_closure() {
   list=$(APT_CONFIG="$conf" apt-get -qq -y -o Dir::Cache::archives="$(dirname "$conf")/none" --print-uris install "$@" |
     awk '{ print $2 }')
   [ -n "$list" ] || die "the archive has no consistent set of: $*"
-  APT_CONFIG="$conf" apt-get -qq -y --download-only install "$@" >&2 || die "download failed: $*"
+  with_fresh_lists "$conf" apt-get -qq -y --download-only install "$@"
   local name
   for name in $list; do echo "$(dirname "$conf")/archives/$name"; done
 }
@@ -139,7 +147,7 @@ fetch_alone() {
   conf=$(apt_root "$1" "$2")
   dir=$(dirname "$conf")/archives
   shift 2
-  (cd "$dir" && APT_CONFIG="$conf" apt-get -qq download "$@" >&2) || die "download failed: $*"
+  (cd "$dir" && with_fresh_lists "$conf" apt-get -qq download "$@")
   for name in "$@"; do ls -t "$dir/${name}"_*.deb | head -n1; done
 }
 

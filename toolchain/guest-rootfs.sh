@@ -35,7 +35,7 @@ make_guest_disk() {  # tree, unpacked packages
   install_programs "$1" "$2"
   rm -f "$disk.new"
   mke2fs -q -t ext4 -b 4096 -L amphion -O ^metadata_csum,^huge_file,^resize_inode -E root_owner=0:0 -m 0 -J size=4 \
-    -d "$1" "$disk.new" "${GUEST_DISK_MIB}M" >&2
+    -d "$1" "$disk.new" "${GUEST_DISK_MIB}M" >/dev/null
   chmod 444 "$disk.new"
   mv "$disk.new" "$disk"
 }
