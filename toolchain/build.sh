@@ -9,7 +9,7 @@ preset() {
   local build=build/$1 launcher=()
   command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
   [ -f "$build/build.ninja" ] || cmake --preset "$1" "${launcher[@]}" >/dev/null || die "cmake --preset $1 failed"
-  ninja -C "$build" --quiet >&2 || die "the build of $1 failed"
+  ninja -C "$build" -j "$(nproc)" --quiet >&2 || die "the build of $1 failed"
 }
 bundle() {
   toolchain/host-initramfs.sh build/phone/host-initramfs.cpio.lz4
