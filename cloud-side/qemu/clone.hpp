@@ -82,8 +82,7 @@ class Clone {
  private:
   Clone(std::filesystem::path folder, machine::Shape shape, std::uint32_t frequency);
   link::Status connect();
-  link::Result<bool> queue_has_room(std::size_t events);
-  link::Result<std::string> save_stream();
+  link::Result<Bytes> save_stream();
 
   std::filesystem::path folder_;
   machine::Shape shape_;
@@ -95,7 +94,6 @@ class Clone {
   Port console_;
   std::string grow_line_;
   std::uint32_t vcpus_online_ = 0;
-  std::uint64_t keyboard_avail_ = 0, keyboard_used_ = 0;  // addresses of the event queue's rings; 0: not set up
 };
 
 }  // namespace amphion::qemu
