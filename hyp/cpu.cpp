@@ -73,6 +73,7 @@ void serve(Cpu& cpu, Vcpu& vcpu) {
   }
   if ((requests & request::pause) != 0) vcpu.pause_wanted = true;
   tell_scheduler(cpu, vcpu);
+  if ((requests & request::kick) != 0) cpu.scheduler.prefer(vcpu);
   if (vcpu.pause_wanted && vcpu.run != Run::device) stop(cpu, vcpu);
 }
 

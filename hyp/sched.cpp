@@ -33,6 +33,10 @@ void FairScheduler::yield(Vcpu& vcpu) {
   if (last_ == &vcpu) last_ = nullptr;
 }
 
+void FairScheduler::prefer(Vcpu& vcpu) {
+  if (is_ready(vcpu)) last_ = &vcpu;
+}
+
 Vcpu* FairScheduler::pick() {
   Vcpu* best = nullptr;
   for (u64 left = ready_; left != 0; left &= left - 1) {

@@ -33,6 +33,10 @@ class FairScheduler {
   // The vCPU has nothing useful to do but is ready: others first.
   void yield(Vcpu& vcpu);
 
+  // An interrupt came for the vCPU: it goes first if it is not ahead of the others by more than the grain. A sibling on
+  // another CPU may be spinning until it answers.
+  void prefer(Vcpu& vcpu);
+
   // Null: nothing is ready.
   [[nodiscard]] Vcpu* pick();
   // How long the vCPU may run before pick() is asked again; `never` if it is alone.
