@@ -35,6 +35,7 @@ class DestinationImage {
   virtual void discard(std::uint64_t generation) = 0;
   // The record says that it is here, and record.saved names the image: run it. Also called after a restart, on a new
   // object. The phone calls use_saved() first thing.
+  // After an error nothing runs, and it may be called again with the same record.
   virtual Status start(const InstanceRecord& record) = 0;
 };
 

@@ -75,9 +75,10 @@ Result<InstanceRecord> apply(Verdict verdict, Records& records, const std::strin
     case Verdict::discard_prepared:
       break;
     default:
-      return record;
+      break;
   }
-  record->prepared = 0;
+  if (verdict == Verdict::take || verdict == Verdict::follow || verdict == Verdict::discard_prepared)
+    record->prepared = 0;
   record->attempt = std::max(record->attempt, record->generation);
   if (Status s = records.store(*record); !s.ok()) return s.error();
   records.drop_hashes(instance, record->base);

@@ -24,9 +24,11 @@ enum class Verdict {
 [[nodiscard]] Verdict reconcile(Place my_side, const pb::Claim& mine, const pb::Claim* theirs);
 [[nodiscard]] std::string_view text(Verdict verdict);
 
-// Does durably what the verdict asks of the record (take, discard_prepared, follow). The caller then does the rest:
-// take: DestinationImage::start(); discard_prepared: DestinationImage::discard(); follow: discard() as well if
-// something was prepared, and stop the instance if it runs here.
+// Does durably what the verdict asks of the record (take, discard_prepared, follow), and makes sure that the record as
+// it is read is the durable one (all). The caller then does the rest. An instance that is here afterwards and does not
+// run is started as start_decision() says: the disk may have failed a `take` halfway. take: DestinationImage::start();
+// discard_prepared: DestinationImage::discard(); follow: discard() as well if something was prepared, and stop the
+// instance if it runs here.
 Result<InstanceRecord> apply(Verdict verdict, Records& records, const std::string& instance, const pb::Claim& theirs);
 
 // What a side does with an instance when its program starts, before it has spoken to the other.

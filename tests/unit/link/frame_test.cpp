@@ -82,6 +82,16 @@ TEST(Frame, RefusesToSendWhatIsOverItsBound) {
   EXPECT_EQ(write_frame(*writer, abort, in(Milliseconds(100))).error().code, ErrorCode::invalid);
 }
 
+}  // namespace
+
+// Also the entry of a fuzzer that brings its own main().
+extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
+  (void)read_bytes(std::string(reinterpret_cast<const char*>(data), size));
+  return 0;
+}
+
+namespace {
+
 TEST(Frame, SurvivesRandomBytes) {
   std::mt19937 random(20);  // fixed
   const std::string good = frame_of(abort_message());
@@ -90,7 +100,7 @@ TEST(Frame, SurvivesRandomBytes) {
     const std::size_t flips = 1 + random() % 4;
     for (std::size_t i = 0; i < flips; ++i) bytes[random() % bytes.size()] = static_cast<char>(random());
     if (round % 3 == 0) bytes.resize(random() % (bytes.size() + 1));
-    (void)read_bytes(bytes);
+    LLVMFuzzerTestOneInput(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size());
   }
   for (int round = 0; round < 3000; ++round) {
     std::string body(random() % 64, '\0');

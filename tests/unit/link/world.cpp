@@ -445,6 +445,11 @@ void World::reconcile_side(Side& side, const pb::Hello& theirs) {
   ASSERT_TRUE(applied) << applied.error().text;
   if (verdict == Verdict::take) {
     ASSERT_TRUE(side.start(*applied).ok());
+  } else if (applied->place == side.place && !side.guest) {
+    // start() failed on its disk, which is mended: the same image again, as the process that still runs knows it.
+    InstanceRecord same = *applied;
+    same.saved = same.generation;
+    ASSERT_TRUE(side.start(same).ok());
   } else if (verdict == Verdict::discard_prepared || verdict == Verdict::follow) {
     if (record->prepared != 0) side.discard(record->prepared);
     if (verdict == Verdict::follow) side.guest.reset();
