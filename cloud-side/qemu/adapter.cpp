@@ -74,8 +74,7 @@ void write_state(const machine::InstanceState& state, Stream& stream) {
   stream.section("timer").set(clock_field, clock.counter * clock.period_ns);
   for (std::uint32_t n = 0; n < vcpus; ++n) {
     const Presented lines = present(state.gic(), n);
-    vcpu_from_neutral(state.vcpus(static_cast<int>(n)), clock, lines.irq, lines.fiq, stream.section("cpu", n),
-                      stream.section("cpu_common", n));
+    vcpu_from_neutral(state.vcpus(static_cast<int>(n)), n, clock, lines.irq, lines.fiq, stream);
   }
   gic_from_neutral(state.gic(), stream.section("arm_gic"));
   uart_from_neutral(state.pl011(), stream.section("pl011"));

@@ -276,13 +276,18 @@ Vcpu vcpu_to_neutral(const Section& cpu) {
   return vcpu;
 }
 
-void vcpu_from_neutral(const Vcpu& vcpu, const CpuClock& clock, bool irq, bool fiq, Section& cpu, Section& cpu_common) {
+void vcpu_from_neutral(const Vcpu& vcpu, std::uint32_t index, const CpuClock& clock, bool irq, bool fiq,
+                       Stream& stream) {
+  Section& cpu = stream.section("cpu", index);
+  Section& cpu_common = stream.section("cpu_common", index);
   const bool on = vcpu.power() == Vcpu::POWER_ON;
   cpu.set("power_state", on ? psci_on : psci_off);
   cpu_common.set("halted", on ? 0 : 1);  // a WFI may end at any time
   const std::uint32_t lines = on ? (irq ? interrupt_hard : 0) | (fiq ? interrupt_fiq : 0) : 0;
   cpu_common.set("interrupt_request", lines);
   cpu.set("cpu/irq-line-state.env.irq_line_state", lines);
+  // An event may have been signalled while nobody waited; one WFE too few is a hang, one too many is allowed.
+  stream.set_subsection(cpu, "cpu/event", "env.event_register", 1, on ? 1 : 0);
   write_general(vcpu, cpu);
   cpu.set("env.exclusive_addr", never);
   for (int n = 0; n < 32; ++n) cpu.set(d_field(n), vcpu.d(n));

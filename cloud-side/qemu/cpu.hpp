@@ -17,8 +17,8 @@ struct CpuClock {
   std::uint64_t period_ns;  // of one tick
 };
 
-// `irq` and `fiq`: what the GIC presents to this vCPU.
-void vcpu_from_neutral(const machine::Vcpu& vcpu, const CpuClock& clock, bool irq, bool fiq, Section& cpu,
-                       Section& cpu_common);
+// `irq` and `fiq`: what the GIC presents to this vCPU, number `index`.
+void vcpu_from_neutral(const machine::Vcpu& vcpu, std::uint32_t index, const CpuClock& clock, bool irq, bool fiq,
+                       Stream& stream);
 
 }  // namespace amphion::qemu

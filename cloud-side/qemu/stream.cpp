@@ -266,6 +266,29 @@ Section& Stream::matching(const std::string& prefix, const std::string& suffix) 
   return const_cast<Section&>(static_cast<const Stream*>(this)->matching(prefix, suffix));
 }
 
+void Stream::set_subsection(Section& s, const std::string& name, const std::string& field, std::size_t size,
+                            std::uint64_t value) {
+  const std::string path = name + "." + field;
+  if (!s.has(path)) {
+    Writer addition;
+    addition.u8(subsection);
+    addition.u8(name.size());
+    addition.text(name);
+    addition.u32(1);
+    addition.number(0, size);
+    const Bytes bytes = addition.take();
+    s.body_.insert(s.body_.end(), bytes.begin(), bytes.end());
+    s.fields_[path] = {s.body_.size() - size, size};
+    const auto index = static_cast<std::size_t>(&s - sections_.data());
+    description_["devices"][index]["subsections"].push_back(
+        {{"vmsd_name", name},
+         {"version", 1},
+         {"fields", Json::array({{{"name", field}, {"type", "uint"}, {"size", size}}})}});
+    description_text_ = description_.dump();
+  }
+  s.set(path, value);
+}
+
 void Stream::replace_opaque(Section& s, const std::string& field, Bytes content) {
   Section::Field& f = s.fields_.at(field);
   if (f.offset != 0 || f.size != s.body_.size()) fail("section " + s.name_ + " is not one opaque field");

@@ -27,7 +27,6 @@ class Section {
   [[nodiscard]] std::uint64_t get(const std::string& field) const;  // fields of 1, 2, 4 or 8 bytes
   void set(const std::string& field, std::uint64_t value);
   void put(const std::string& field, View content);  // of the field's own size
-  [[nodiscard]] const Bytes& body() const { return body_; }
 
  private:
   friend class Stream;
@@ -56,6 +55,10 @@ class Stream {
   // The section whose name ends with `suffix`, and starts with `prefix`.
   [[nodiscard]] const Section& matching(const std::string& prefix, const std::string& suffix) const;
   [[nodiscard]] Section& matching(const std::string& prefix, const std::string& suffix);
+  // Sets the one number of a subsection, version 1, that its device saves only when it is needed: added at the
+  // section's end if it is not there (QEMU finds subsections by name).
+  void set_subsection(Section& section, const std::string& name, const std::string& field, std::size_t size,
+                      std::uint64_t value);
   // Replaces a section that is a single opaque field, whose size may change.
   void replace_opaque(Section& section, const std::string& field, Bytes content);
 
