@@ -6,6 +6,8 @@
 //   flush(v)            pending and active interrupts -> cpu(v).lr[0..used)
 //   write GICH_LR0..used-1 (0 to the others), GICH_HCR; and GICH_VMCR, GICH_APR if another vCPU's stand there; enter
 //   exit; read back the same registers into cpu(v); sync(v)            list registers -> state of the lines
+// The maintenance interrupt stays asserted until list registers or GICH_HCR are written anew: after an exit, clear
+// GICH_HCR before physical interrupts are served, or else ending it makes it pending again.
 // Between flush and sync the vCPU is "loaded"; the list registers tell the truth about the lines in them.
 //
 // Every member that may give a vCPU something to do returns a bit mask of vCPUs: the caller wakes those that wait and
