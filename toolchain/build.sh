@@ -1,27 +1,45 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Builds the whole tree: PC programs, the phone's user space, the hypervisor, the module, the bundle for the emulated board.
-# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle pc-sanitize (default: all but pc-sanitize)
+# Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
+# the bundle for the emulated board; for tests also the programs that run QEMU, and the unit tests with sanitizers.
+# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle pc-tests pc-sanitize (default: all but the tests)
 . "$(dirname "$0")/common.sh"
 cd "$ROOT_DIR"
 
-preset() {
-  local build=build/$1 launcher=()
-  command -v ccache >/dev/null && launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
-  [ -f "$build/build.ninja" ] || cmake --preset "$1" "${launcher[@]}" >/dev/null || die "cmake --preset $1 failed"
-  ninja -C "$build" -j "$(nproc)" --quiet >&2 || die "the build of $1 failed"
+readonly PC_PROGRAMS="make-bundle amphion-emulator amphion amphion-pki amphiond"
+readonly PC_TESTS="qemu_carry_test cloud_roundtrip"
+readonly PHONE_PROGRAMS="phoned amphion amphion-run"
+
+configure() {  # preset, options...
+  local preset=$1 launcher=()
+  shift
+  [ ! -f "build/$preset/build.ninja" ] || return 0
+  ! command -v ccache >/dev/null || launcher=(-DCMAKE_CXX_COMPILER_LAUNCHER=ccache)
+  cmake --preset "$preset" "${launcher[@]}" "$@" >/dev/null || die "cmake --preset $preset failed"
 }
-bundle() {
+compile() {  # preset, targets...
+  local preset=$1
+  shift
+  ninja -C "build/$preset" -j "$(nproc)" --quiet "$@" >&2 || die "the build of $preset failed"
+}
+unit_tests() { ninja -C build/pc-sanitize -t targets all | sed -n 's/^\([a-z_]*_unit_tests\): phony$/\1/p'; }
+
+part_pc() { configure pc -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1 -DNDEBUG" && compile pc $PC_PROGRAMS; }
+part_pc-tests() { part_pc && compile pc $PC_TESTS; }
+part_phone() { configure phone -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1 -DNDEBUG" && compile phone $PHONE_PROGRAMS; }
+part_hyp() { configure hyp && compile hyp; }
+part_pc-sanitize() {
+  configure pc-sanitize -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
+  compile pc-sanitize $(unit_tests)
+}
+part_module() { toolchain/module.sh amphion_host >/dev/null; }
+part_bundle() {
   toolchain/host-initramfs.sh build/phone/host-initramfs.cpio.lz4
   board/qemu-virt/bundle.sh build/qemu-virt.bundle >/dev/null
 }
 
 [ $# -gt 0 ] || set -- pc phone hyp module bundle
 for part in "$@"; do
-  case $part in
-    pc | phone | hyp | pc-sanitize) step "build $part" preset "$part" ;;
-    module) toolchain/module.sh amphion_host >/dev/null ;;
-    bundle) step bundle bundle ;;
-    *) die "unknown part $part: pc phone hyp module bundle pc-sanitize" ;;
-  esac
+  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle pc-tests pc-sanitize"
+  step "build $part" "part_$part"
 done

@@ -24,7 +24,7 @@ step() {
   local name=$1 begin=$EPOCHREALTIME
   shift
   "$@"
-  say "$(awk -v n="$name" -v b="$begin" -v e="$EPOCHREALTIME" 'BEGIN { printf "%-12s %.1f s", n, e - b }')"
+  say "$(awk -v n="$name" -v b="$begin" -v e="$EPOCHREALTIME" 'BEGIN { printf "%-17s %.1f s", n, e - b }')"
 }
 
 # key FILE_OR_WORD...: one digest of what a step is made from.
@@ -47,7 +47,7 @@ write_stamp() {
 # once NAME KEY FUNCTION: the function runs unless the stamp says that it has; its standard output is the versions.
 once() {
   if is_stamped "$1" "$2"; then
-    say "$(printf '%-12s found' "$1")"
+    say "$(printf '%-17s found' "$1")"
     return
   fi
   mkdir -p "$AMPHION_CACHE/tmp"

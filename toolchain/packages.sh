@@ -32,7 +32,7 @@ install_missing() {
 check_distribution
 missing=$(missing_packages)
 if [ -z "$missing" ]; then
-  say "$(printf '%-12s found' packages)"
+  say "$(printf '%-17s found' packages)"
 else
   step packages install_missing $missing
 fi
