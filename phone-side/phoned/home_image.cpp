@@ -9,6 +9,7 @@
 #include <bit>
 
 #include "machine/envelope.hpp"
+#include "phone-side/phoned/picture.hpp"
 
 namespace amphion::phoned {
 namespace {
@@ -115,7 +116,10 @@ Status HomeImage::check_state(const std::string& sealed) {
 
 Status HomeImage::within_bound() const {
   std::uint64_t pages = 0;
-  for (const std::uint32_t word : present_) pages += static_cast<std::uint64_t>(std::popcount(word));
+  link::Bitmap needed = present_;  // and the screen, which phoned itself looks at
+  const std::uint64_t screen = (slot_.config_.shape.screen_base() - machine::ram_base) / block_bytes;
+  set_bits(needed, screen, (picture_pixels * sizeof(std::uint16_t) + block_bytes - 1) / block_bytes, true);
+  for (const std::uint32_t word : needed) pages += static_cast<std::uint64_t>(std::popcount(word));
   const std::uint64_t bound = slot_.config_.bound_bytes;
   if (pages * block_bytes <= bound) return {};
   return {ErrorCode::invalid, slot_.name() + " uses " + std::to_string(mib(pages * block_bytes)) +

@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: Apache-2.0
+// phoned: reads the configuration, opens the hypervisor, runs the phone until it is told to end (SIGTERM, SIGINT, an
+// owner).
+#include <spdlog/sinks/stdout_sinks.h>
+#include <spdlog/spdlog.h>
+#include <unistd.h>
+
+#include <CLI/CLI.hpp>
+#include <csignal>
+#include <iostream>
+
+#include "phone-side/instance/linux_hypervisor.hpp"
+#include "phone-side/phoned/hypervisor_instance.hpp"
+#include "phone-side/phoned/phone.hpp"
+
+namespace {
+
+using namespace amphion;
+
+struct Options {
+  std::string config = "/data/phoned.json";
+  bool verbose = false;
+};
+
+void set_up_log(bool verbose) {
+  auto logger = spdlog::stderr_logger_mt("phoned");
+  logger->set_pattern("%H:%M:%S.%e phoned %l: %v");
+  logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
+  logger->flush_on(spdlog::level::debug);
+  spdlog::set_default_logger(std::move(logger));
+}
+
+// Before any thread is made, so that all of them leave the signals to wait_for_end().
+sigset_t block_signals() {
+  sigset_t ends;
+  sigemptyset(&ends);
+  sigaddset(&ends, SIGTERM);
+  sigaddset(&ends, SIGINT);
+  pthread_sigmask(SIG_BLOCK, &ends, nullptr);
+  std::signal(SIGPIPE, SIG_IGN);
+  return ends;
+}
+
+int run(const Options& options) {
+  const sigset_t ends = block_signals();
+  phoned::Config config = phoned::read_config(options.config);
+  instance::Problem problem;
+  const auto hypervisor = instance::open_hypervisor(problem);
+  if (!hypervisor) throw std::runtime_error(problem.value_or("no hypervisor"));
+  phoned::Phone phone(std::move(config), phoned::hypervisor_factory(*hypervisor), [] { kill(getpid(), SIGTERM); });
+  phone.start();
+  spdlog::info("ready");
+  int signal = 0;
+  sigwait(&ends, &signal);
+  spdlog::info("ends");
+  phone.stop();
+  spdlog::info("ended");
+  return 0;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  Options options;
+  CLI::App app("The phone's daemon: runs its instances, gives them keys and screen, docks them to the cloud.",
+               "phoned");
+  app.add_option("--config", options.config, "configuration file (phone-side/phoned/README.md)")->capture_default_str();
+  app.add_flag("--verbose", options.verbose, "say more");
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  set_up_log(options.verbose);
+  try {
+    return run(options);
+  } catch (const std::exception& error) {
+    spdlog::critical("{}", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,77 @@
+// SPDX-License-Identifier: Apache-2.0
+// The configuration: defaults, and one line that names what is wrong.
+#include "phone-side/phoned/config.hpp"
+
+#include <gtest/gtest.h>
+
+namespace amphion::phoned {
+namespace {
+
+std::string error_of(const std::string& text) {
+  try {
+    (void)parse_config(text, "c.json");
+  } catch (const ConfigError& error) {
+    return error.what();
+  }
+  return "no error";
+}
+
+std::string with(const std::string& more) { return R"({"instances": [{"name": "work", "kernel": "/k")" + more + "}]}"; }
+
+TEST(Config, FillsInDefaults) {
+  const Config config = parse_config(with(""), "c.json");
+  EXPECT_EQ(config.data, "/data");
+  EXPECT_EQ(config.pki, "/data/pki");
+  EXPECT_EQ(config.control, "0.0.0.0:7447");
+  ASSERT_EQ(config.instances.size(), 1u);
+  EXPECT_TRUE(config.instances[0].shape.valid());
+  EXPECT_LE(config.instances[0].bound_bytes, config.instances[0].shape.memory_bytes);
+}
+
+TEST(Config, BoundsFollowTheShape) {
+  const Config config = parse_config(with(R"(, "memory_mib": 64, "vcpus": 1)"), "c.json");
+  EXPECT_EQ(config.instances[0].bound_bytes, 64ull << 20);
+  EXPECT_EQ(config.instances[0].vcpus_allowed, 1u);
+}
+
+TEST(Config, NamesWhatIsWrong) {
+  EXPECT_EQ(error_of("[]"), "c.json: : must be an object { ... }");
+  EXPECT_TRUE(error_of("{").starts_with("c.json: is not JSON: "));
+  EXPECT_EQ(error_of("{}"), "c.json: instances: must be a list of 1 to 8 instances");
+  EXPECT_EQ(error_of(R"({"instancs": []})"), "c.json: instancs: unknown key");
+  EXPECT_EQ(error_of(with(R"(, "cpus": 2)")), "c.json: instances[0].cpus: unknown key");
+  EXPECT_EQ(error_of(with(R"(, "vcpus": 5)")), "c.json: instances[0].vcpus: must be a number from 1 to 4");
+  EXPECT_EQ(error_of(with(R"(, "vcpus": 2, "vcpus_allowed": 3)")),
+            "c.json: instances[0].vcpus_allowed: must be a number from 1 to 2");
+  EXPECT_EQ(error_of(with(R"(, "memory_mib": 2050)")),
+            "c.json: instances[0].memory_mib: must be a multiple of 2 from 64 to 2048");
+  EXPECT_EQ(error_of(with(R"(, "memory_mib": 65)")),
+            "c.json: instances[0].memory_mib: must be a multiple of 2 from 64 to 2048");
+  EXPECT_EQ(error_of(with(R"(, "memory_mib": 64, "bound_mib": 65)")),
+            "c.json: instances[0].bound_mib: must be a number from 32 to 64");
+  EXPECT_EQ(error_of(with(R"(, "bound_mib": -1)")), "c.json: instances[0].bound_mib: must be a number from 32 to 512");
+  EXPECT_EQ(error_of(R"({"instances": [{"name": "work"}]})"),
+            "c.json: instances[0].kernel: is missing; name the instance's kernel (a zImage)");
+  EXPECT_EQ(error_of(with(R"(, "disk": 4)")), "c.json: instances[0].disk: must be a text in quotes");
+  EXPECT_EQ(error_of(R"({"instances": [{"name": "a", "kernel": "k"}, {"name": "a", "kernel": "k"}]})"),
+            "c.json: instances[1].name: \"a\" is there twice");
+}
+
+TEST(Config, RefusesNamesThatAreNoFolders) {
+  for (const char* name : {"", "Work", "../x", "1a", "a/b", "a b", "abcdefghijklmnopqrstuvwxyz0123456"}) {
+    EXPECT_FALSE(valid_instance_name(name)) << name;
+  }
+  EXPECT_TRUE(valid_instance_name("work-2"));
+}
+
+TEST(Config, SaysWhereItLooked) {
+  try {
+    (void)read_config("/nonexistent/phoned.json");
+    FAIL();
+  } catch (const ConfigError& error) {
+    EXPECT_TRUE(std::string(error.what()).starts_with("/nonexistent/phoned.json: cannot be read"));
+  }
+}
+
+}  // namespace
+}  // namespace amphion::phoned

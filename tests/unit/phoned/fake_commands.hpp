@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: Apache-2.0
+// A phone for the control server and the command line: two instances, `work` docks in two steps, consoles echo.
+// Thread safety: all functions from any thread.
+#pragma once
+
+#include <atomic>
+
+#include "phone-side/phoned/control_server.hpp"
+
+namespace amphion::phoned::fakes {
+
+class FakeCommands : public Commands {
+ public:
+  nlohmann::json execute(const Request& request, const Progress& progress) override {
+    ++executed;
+    check(request);
+    if (request.operation == Operation::dock && request.instance == "personal") {
+      throw CommandError("personal is already docked");
+    }
+    if (request.operation == Operation::dock) {
+      progress(
+          {{"step", "copying"}, {"percent", 40}, {"raw_bytes", 2u << 20}, {"sent_bytes", 1u << 20}, {"total_ms", 900}});
+      progress({{"step", "stopping"},
+                {"percent", 100},
+                {"raw_bytes", 3u << 20},
+                {"sent_bytes", 1u << 20},
+                {"total_ms", 1500}});
+      return {{"ok", true},
+              {"instance", "work"},
+              {"place", "cloud"},
+              {"raw_bytes", 3u << 20},
+              {"sent_bytes", 1u << 20},
+              {"total_ms", 2300},
+              {"stopped_ms", 140}};
+    }
+    return {
+        {"ok", true},
+        {"instances",
+         {{{"name", "personal"}, {"place", "cloud"}, {"state", "docked"}, {"memory_bytes", 512u << 20}, {"vcpus", 4}},
+          {{"name", "work"},
+           {"place", "phone"},
+           {"state", "running"},
+           {"focused", true},
+           {"vcpus", 4},
+           {"vcpus_allowed", 2},
+           {"populated_bytes", 100u << 20},
+           {"bound_bytes", 160u << 20}}}},
+        {"cloud", {{"address", "10.0.2.2:7448"}, {"connected", false}, {"error", "nobody answers"}}}};
+  }
+  std::shared_ptr<ConsoleView> open_console(const Request& request) override {
+    check(request);
+    return hub.join();
+  }
+  void console_input(const Request&, std::string_view bytes) override { hub.put(bytes); }
+  void console_left(const Request&) override {}
+
+  ConsoleHub hub{0};
+  std::atomic<int> executed{0};
+
+ private:
+  static void check(const Request& request) {
+    if (!request.instance.empty() && request.instance != "work" && request.instance != "personal") {
+      throw CommandError("unknown instance \"" + request.instance + "\"; there are: personal, work");
+    }
+  }
+};
+
+}  // namespace amphion::phoned::fakes

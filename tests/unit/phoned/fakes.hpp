@@ -1,0 +1,149 @@
+// SPDX-License-Identifier: Apache-2.0
+// Test doubles: an instance without a hypervisor, streams in memory, a data folder that goes away.
+// Thread safety: FakeInstance as LiveInstance says.
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <condition_variable>
+#include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "phone-side/phoned/live_instance.hpp"
+#include "phone-side/phoned/picture.hpp"
+
+namespace amphion::phoned::fakes {
+
+class Folder {
+ public:
+  Folder() {
+    std::string name = (std::filesystem::temp_directory_path() / "phoned-test-XXXXXX").string();
+    path_ = mkdtemp(name.data());
+  }
+  ~Folder() { std::filesystem::remove_all(path_); }
+  Folder(const Folder&) = delete;
+  Folder& operator=(const Folder&) = delete;
+  [[nodiscard]] const std::string& path() const { return path_; }
+
+ private:
+  std::string path_;
+};
+
+// Its memory is its own; its "guest" receives keys at once, unless `deaf`.
+class FakeInstance : public LiveInstance {
+ public:
+  FakeInstance(const InstanceConfig& config, std::string disk, Events events)
+      : memory_(config.shape.memory_bytes),
+        disk_(std::move(disk)),
+        events_(std::move(events)),
+        screen_(picture_pixels) {}
+
+  link::Status boot() override {
+    booted = true;
+    return run();
+  }
+  link::Status load(const std::string& sealed, std::uint64_t input_sequence) override {
+    loaded = sealed;
+    received_last = input_sequence;
+    return {};
+  }
+  link::Status run() override {
+    running = true;
+    return {};
+  }
+  link::Status pause() override {
+    running = false;
+    return {};
+  }
+  link::Result<link::SavedState> save() override { return link::SavedState{state, received_last}; }
+  std::span<std::byte> memory() override { return memory_; }
+  link::Status populated(link::Bitmap& out) override {
+    for (std::size_t page = 0; page < memory_.size() / 4096; ++page) {
+      if (!link::is_zero(std::span(memory_).subspan(page * 4096, 4096))) out[page / 32] |= 1u << (page % 32);
+    }
+    return {};
+  }
+  link::Status discard(std::uint64_t first, std::uint64_t pages) override {
+    std::memset(&memory_[first * 4096], 0, pages * 4096);
+    return {};
+  }
+  link::Status track(bool on) override {
+    tracking = on;
+    return {};
+  }
+  link::Status take_dirty(link::pb::Region, link::Bitmap&) override { return {}; }
+  void keys(std::span<const NumberedEvent> events) override {
+    const std::lock_guard lock(mutex_);
+    received.insert(received.end(), events.begin(), events.end());
+    if (deaf) return;
+    received_last = events.back().sequence;
+    events_.keys_reached(received_last);
+  }
+  void console_input(std::string_view bytes) override { events_.console(bytes); }  // an echo
+  void serial_input(std::string_view bytes) override { events_.serial(bytes); }
+  LiveStats stats() override { return {memory_.size() / 2, memory_.size(), 1, false}; }
+  std::span<const std::uint16_t> screen() override { return screen_; }
+
+  void write(std::size_t page, const std::string& text) {
+    std::memcpy(&memory_[page * 4096], text.data(), text.size());
+  }
+  [[nodiscard]] std::string text(std::size_t page) const {
+    return reinterpret_cast<const char*>(&memory_[page * 4096]);
+  }
+  [[nodiscard]] const std::string& disk() const { return disk_; }
+  [[nodiscard]] const Events& events() const { return events_; }
+
+  bool booted = false;
+  bool running = false;
+  bool tracking = false;
+  bool deaf = false;
+  std::string loaded;
+  std::string state = "state";
+  std::uint64_t received_last = 0;
+  std::vector<NumberedEvent> received;
+
+ private:
+  std::mutex mutex_;
+  std::vector<std::byte> memory_;
+  std::string disk_;
+  Events events_;
+  std::vector<std::uint16_t> screen_;
+};
+
+// Makes FakeInstances and keeps the last one of each name.
+class FakeHypervisor {
+ public:
+  [[nodiscard]] InstanceFactory factory() {
+    return [this](const InstanceConfig& config, const std::string& disk,
+                  LiveInstance::Events events) -> link::Result<std::shared_ptr<LiveInstance>> {
+      if (!refuse.empty()) return link::Error{link::ErrorCode::no_space, refuse};
+      auto made = std::make_shared<FakeInstance>(config, disk, std::move(events));
+      last = made;
+      ++count;
+      return std::shared_ptr<LiveInstance>(made);
+    };
+  }
+  std::shared_ptr<FakeInstance> last;
+  int count = 0;
+  std::string refuse;
+};
+
+inline InstanceConfig small_instance(const std::string& name, const std::string& disk = {}) {
+  InstanceConfig config;
+  config.name = name;
+  config.shape = {2, 64ull << 20};
+  config.vcpus_allowed = 1;
+  config.bound_bytes = 48ull << 20;
+  config.kernel = "/kernel";
+  config.disk = disk;
+  return config;
+}
+
+inline Frame tap(std::uint16_t code) { return {{1, code, 1}, {0, 0, 0}}; }
+
+}  // namespace amphion::phoned::fakes
