@@ -120,6 +120,8 @@ void serve_interrupts(Cpu& cpu) {
     const gic::Acknowledged interrupt = gic::acknowledge();
     if (interrupt.intid() >= gic::spurious) return;
     if (interrupt.intid() == board::board.interrupts.hypervisor_timer) arm_hypervisor_timer(cpu, never);
+    if (interrupt.intid() == board::board.interrupts.maintenance) silence_lists(cpu);
+    if (interrupt.intid() == board::board.interrupts.maintenance) quiet_lists(cpu);
     serve_interrupt(cpu, interrupt);
   }
 }

@@ -14,6 +14,7 @@
 namespace amphion::hyp {
 namespace {
 
+constexpr u32 host_weight_log2 = 3;           // everybody's devices, input and screen wait for the host
 constexpr u32 memory_on = 1u << 0 | 1u << 2;  // SCTLR.M and C
 
 ArmMaintenance maintenance;
@@ -160,6 +161,7 @@ void init_instances() {
       v.instance = &one;
       v.index = i;
       v.home = (id + i) % cpu_count();
+      v.weight_log2 = id == host_id ? host_weight_log2 : 0;
       cpus[v.home].scheduler.add(v);
     }
   }

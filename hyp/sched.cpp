@@ -23,7 +23,7 @@ void FairScheduler::ready(Vcpu& vcpu) {
 
 void FairScheduler::not_ready(Vcpu& vcpu) { ready_ &= ~(u64{1} << vcpu.slot); }
 
-void FairScheduler::ran(Vcpu& vcpu, u64 ticks) { vcpu.virtual_runtime += ticks; }
+void FairScheduler::ran(Vcpu& vcpu, u64 ticks) { vcpu.virtual_runtime += ticks >> vcpu.weight_log2; }
 
 void FairScheduler::yield(Vcpu& vcpu) {
   for (u64 left = ready_; left != 0; left &= left - 1) {

@@ -2,10 +2,10 @@
 // The scheduler of one CPU: which of its vCPUs runs next, and for how long. Mechanism (cpu.cpp) tells it what becomes
 // ready, what no longer is, and what a run took; time is an argument. Another policy replaces this class.
 //
-// Policy: fair. Each vCPU has a virtual runtime, in ticks; the smallest among the ready ones runs, for at most a slice.
-// One that wakes is placed at most half a slice before the queue's minimum: it runs soon, and sleep earns no hoard.
-// The running one is kept until another is behind it by more than `grain`, so that equal ones alternate by slices.
-// Virtual time cannot overflow: 64 bits of ticks at 100 MHz last five thousand years.
+// Policy: fair by weight. Each vCPU has a virtual runtime, in ticks divided by its weight; the smallest among the ready
+// ones runs, for at most a slice. One that wakes is placed at most half a slice before the queue's minimum: it runs
+// soon, and sleep earns no hoard. The running one is kept until another is behind it by more than `grain`, so that
+// equal ones alternate by slices. Virtual time cannot overflow: 64 bits of ticks at 100 MHz last five thousand years.
 // Thread safety: own CPU only.
 // Invariants: bit n of ready_ is set iff vcpus_[n] was made ready.
 #pragma once

@@ -59,6 +59,7 @@ struct Vcpu {
   u64 ran_ticks = 0;
   u64 exits = 0;
   u64 virtual_runtime = 0;  // the scheduler's
+  u32 weight_log2 = 0;      // share of its CPU, as a power of two
 
   std::atomic<u32> requests{0};
   std::atomic<bool> io_pending{false};

@@ -22,8 +22,15 @@ void load_banked(const amphion_vcpu& state);
 // GICH_VMCR and GICH_APR of the loaded vCPU, to where Vgic::deliverable() looks.
 void save_interface(Vcpu& vcpu);
 
+// Turns the list registers off until the next entry: their maintenance interrupt stays asserted otherwise, and serving
+// it would never end.
+void quiet_lists(Cpu& cpu);
+
 // Whether WFE traps: a guest that spins alone on its CPU may as well do so.
 void trap_wfe(Cpu& cpu, bool trap);
+
+// Lowers the maintenance interrupt, whose reasons sync() has dealt with; the next run raises it again if need be.
+void silence_lists(Cpu& cpu);
 
 // One run of the guest until it traps or an interrupt arrives; interrupts of the vGIC go in and out around it.
 // Returns AMPHION_EXIT_*.
