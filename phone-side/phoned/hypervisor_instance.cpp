@@ -7,6 +7,7 @@
 #include <deque>
 #include <mutex>
 #include <numeric>
+#include <thread>
 
 #include "machine/envelope.hpp"
 #include "phone-side/instance/instance.hpp"
@@ -16,6 +17,9 @@ namespace {
 
 using instance::Instance;
 using link::Status;
+
+constexpr std::chrono::seconds console_patience{2};
+constexpr std::chrono::milliseconds console_pause{5};
 
 Status status_of(const instance::Problem& problem) {
   return problem ? Status(link::ErrorCode::io, *problem) : Status();
@@ -109,8 +113,12 @@ class HypervisorInstance : public LiveInstance {
     offer_keys();
   }
 
-  void console_input(std::string_view bytes) override { instance_->console_input(bytes); }
-  void serial_input(std::string_view bytes) override { instance_->serial_input(bytes); }
+  void console_input(std::string_view bytes) override {
+    push(bytes, [this](std::string_view rest) { return instance_->console_input(rest); });
+  }
+  void serial_input(std::string_view bytes) override {
+    push(bytes, [this](std::string_view rest) { return instance_->serial_input(rest); });
+  }
 
   LiveStats stats() override {
     const auto stats = instance_->stats();
@@ -127,6 +135,18 @@ class HypervisorInstance : public LiveInstance {
     const auto pixels = screen();
     for (std::size_t i = 0; i < pixels.size(); i += machine::page_bytes / sizeof(std::uint16_t)) {
       sum = static_cast<std::uint16_t>(sum + pixels[i]);
+    }
+  }
+
+  // A guest takes console bytes as fast as it reads them; one that has not read for a while loses the rest.
+  template <typename Take>
+  static void push(std::string_view bytes, Take take) {
+    auto until = link::in(console_patience);
+    while (!bytes.empty() && link::Clock::now() < until) {
+      const std::size_t taken = take(bytes);
+      bytes.remove_prefix(taken);
+      if (taken > 0) until = link::in(console_patience);
+      if (!bytes.empty()) std::this_thread::sleep_for(console_pause);
     }
   }
 

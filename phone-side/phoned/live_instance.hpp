@@ -49,6 +49,7 @@ class LiveInstance {
   [[nodiscard]] virtual link::Status track(bool on) = 0;  // what is written, memory and disk
   [[nodiscard]] virtual link::Status take_dirty(link::pb::Region region, link::Bitmap& out) = 0;
   virtual void keys(std::span<const NumberedEvent> events) = 0;
+  // These two wait a little for a guest that is slow to read.
   virtual void console_input(std::string_view bytes) = 0;
   virtual void serial_input(std::string_view bytes) = 0;
   [[nodiscard]] virtual LiveStats stats() = 0;
