@@ -121,7 +121,6 @@ void serve_interrupts(Cpu& cpu) {
     if (interrupt.intid() >= gic::spurious) return;
     if (interrupt.intid() == board::board.interrupts.hypervisor_timer) arm_hypervisor_timer(cpu, never);
     if (interrupt.intid() == board::board.interrupts.maintenance) silence_lists(cpu);
-    if (interrupt.intid() == board::board.interrupts.maintenance) quiet_lists(cpu);
     serve_interrupt(cpu, interrupt);
   }
 }

@@ -202,8 +202,6 @@ void save_interface(Vcpu& vcpu) {
   interface.apr = gic::read_apr();
 }
 
-void quiet_lists(Cpu& cpu) { set_lists_control(cpu, 0); }
-
 void silence_lists(Cpu& cpu) { set_lists_control(cpu, 0); }
 
 void trap_wfe(Cpu& cpu, bool trap) {

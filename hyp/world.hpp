@@ -22,10 +22,6 @@ void load_banked(const amphion_vcpu& state);
 // GICH_VMCR and GICH_APR of the loaded vCPU, to where Vgic::deliverable() looks.
 void save_interface(Vcpu& vcpu);
 
-// Turns the list registers off until the next entry: their maintenance interrupt stays asserted otherwise, and serving
-// it would never end.
-void quiet_lists(Cpu& cpu);
-
 // Whether WFE traps: a guest that spins alone on its CPU may as well do so.
 void trap_wfe(Cpu& cpu, bool trap);
 
