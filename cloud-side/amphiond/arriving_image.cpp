@@ -38,9 +38,9 @@ link::Status ArrivingImage::admit(const link::pb::Offer& offer) {
 link::Status ArrivingImage::begin(std::uint64_t generation, const std::vector<link::RegionSize>& regions,
                                   std::uint64_t base) {
   generation_ = generation;
+  disk_bytes_ = sizes_of(regions)[link::pb::REGION_DISK0 - 1];
   return guarded([&] {
     const auto from = base == 0 ? std::nullopt : std::optional(base);
-    if (from && !folder_.has(base)) throw StoreError("the synchronised copy in the cloud is gone; dock again", false);
     folder_.begin_staging(from, sizes_of(regions));
     image_.emplace(folder_.files(), folder_.staging(), Files::Mode::write);
   });
@@ -59,6 +59,11 @@ link::Status ArrivingImage::check_state(const std::string& sealed) {
   if (!state) return state.error();
   if (state->shape().vcpus() != shape_.vcpus || state->shape().memory_bytes() != shape_.memory_bytes) {
     return {ErrorCode::invalid, "the saved state is of a machine of another shape than offered"};
+  }
+  for (const auto& device : state->virtio()) {
+    if (device.has_blk() && device.blk().capacity_sectors() * 512 != disk_bytes_) {
+      return {ErrorCode::invalid, "the saved state's disk has another size than the disk that was sent"};
+    }
   }
   return {};
 }

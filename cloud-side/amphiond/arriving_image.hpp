@@ -21,6 +21,7 @@ class ArrivingImage final : public link::DestinationImage {
   ArrivingImage(InstanceFolder folder, std::optional<std::string> refusal, StartFn start);
 
   link::Status admit(const link::pb::Offer& offer) override;
+  [[nodiscard]] bool has_base(std::uint64_t base) override { return base != 0 && folder_.has(base); }
   link::Status begin(std::uint64_t generation, const std::vector<link::RegionSize>& regions,
                      std::uint64_t base) override;
   link::Status write(link::pb::Region region, std::uint64_t first, std::span<const std::byte> blocks) override;
@@ -37,6 +38,7 @@ class ArrivingImage final : public link::DestinationImage {
   std::optional<Image> image_;
   std::uint64_t generation_ = 0;
   machine::Shape shape_{};
+  std::uint64_t disk_bytes_ = 0;
 };
 
 }  // namespace amphion::cloud

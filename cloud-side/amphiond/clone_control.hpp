@@ -41,6 +41,7 @@ class CloneControl {
   // hvc0. Neither waits; read gives "" when there is nothing.
   virtual link::Status console_write(std::string_view bytes) = 0;
   virtual link::Result<std::string> console_read(std::size_t limit) = 0;
+  virtual void release_console() = 0;  // lets somebody else attach
   // Where a person may attach to the console: a unix socket's path.
   [[nodiscard]] virtual std::filesystem::path console_path() const = 0;
 };

@@ -160,6 +160,7 @@ link::Result<link::SavedState> CloneKeeper::stop() {
   if (auto settled = feed_->settle(*clone_); !settled) return settled.error();
   reached_ = feed_->reached();
   state->set_input_sequence(feed_->reached());
+  state->set_vcpus_allowed(std::min(record_.vcpus_allowed, record_.shape.vcpus));
   return link::SavedState{seal_state(*state), feed_->reached()};
 }
 
@@ -225,6 +226,7 @@ link::pb::InputAck CloneKeeper::acknowledge() const {
 void CloneKeeper::open_console(bool open) {
   const std::lock_guard lock(mutex_);
   console_open_ = open;
+  if (!open && clone_) clone_->release_console();
   wake_.notify_all();
 }
 

@@ -8,12 +8,13 @@
 namespace amphion::cloud {
 
 Device::Device(std::string name, const std::filesystem::path& folder, Files& files, link::Files& small_files,
-               CloneStarter& starter)
+               CloneStarter& starter, ShrinkLimits shrink_limits)
     : name_(std::move(name)),
       folder_(folder),
       files_(files),
       small_files_(small_files),
       starter_(starter),
+      shrink_limits_(shrink_limits),
       records_(small_files, (folder / "records").string(), link::pb::SIDE_CLOUD) {
   files_.make_folder(folder_ / "records");
   files_.make_folder(folder_ / "instances");
@@ -32,7 +33,7 @@ std::shared_ptr<Instance> Device::make(const std::string& instance) {
   const std::lock_guard lock(mutex_);
   auto& place = instances_[instance];
   if (!place) {
-    const Host host{files_, small_files_, records_, starter_, {}};
+    const Host host{files_, small_files_, records_, starter_, shrink_limits_};
     place = std::make_shared<Instance>(instance, folder_ / "instances" / instance, host,
                                        [this](const link::Message& message) { tell(message); });
   }
@@ -69,7 +70,7 @@ void Device::tell(const link::Message& message) {
 
 // ---- a session's life ----
 
-void Device::serve(std::unique_ptr<link::Stream> stream) {
+void Device::serve(std::unique_ptr<link::Stream> stream, const std::string& own_name) {
   {
     const std::lock_guard lock(mutex_);
     ++entering_;
@@ -84,7 +85,7 @@ void Device::serve(std::unique_ptr<link::Stream> stream) {
   link::pb::Hello mine;
   mine.set_protocol(link::protocol_version);
   mine.set_side(link::pb::SIDE_CLOUD);
-  mine.set_name("cloud");
+  mine.set_name(own_name);
   const auto claims = records_.claims();
   if (!claims) {
     spdlog::error("{}: {}", name_, claims.error().text);
@@ -184,7 +185,7 @@ void Device::on(link::Session& session, const link::pb::UndockRequest& request) 
 
 void Device::on(link::Session& session, const link::pb::InputEvents& events) {
   const auto instance = find(events.instance());
-  const auto ack = instance ? instance->clone().input(events)
+  const auto ack = instance ? instance->input(events)
                             : link::Error{link::ErrorCode::not_found, events.instance() + " is not in the cloud"};
   if (ack) {
     (void)session.send(*ack);

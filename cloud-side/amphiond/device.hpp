@@ -18,13 +18,14 @@ class Device final : public link::Session::Handler {
  public:
   // Reads the records and recovers every instance. Throws std::runtime_error when a record is damaged.
   Device(std::string name, const std::filesystem::path& folder, Files& files, link::Files& small_files,
-         CloneStarter& starter);
+         CloneStarter& starter, ShrinkLimits shrink_limits = {});
   ~Device() override;
 
   [[nodiscard]] const std::string& name() const { return name_; }
 
   // Serves a phone that has authenticated as this device, until its connection ends or another replaces it.
-  void serve(std::unique_ptr<link::Stream> stream);
+  // `own_name`: of the cloud's certificate.
+  void serve(std::unique_ptr<link::Stream> stream, const std::string& own_name);
   // Ends the session and waits for its end.
   void close(const std::string& why);
 
@@ -59,6 +60,7 @@ class Device final : public link::Session::Handler {
   Files& files_;
   link::Files& small_files_;
   CloneStarter& starter_;
+  const ShrinkLimits shrink_limits_;
   link::Records records_;
 
   std::mutex entry_mutex_;  // one connection at a time is served

@@ -135,8 +135,8 @@ void Instance::act_on(Verdict verdict, const link::InstanceRecord& record) {
 // ---- hand-overs ----
 
 bool Instance::begin_handover(const char* activity) {
-  const std::lock_guard lock(mutex_);
-  if (handover_runs_) return false;
+  std::unique_lock lock(mutex_);
+  if (!idle_.wait_for(lock, std::chrono::seconds(2), [this] { return !handover_runs_; })) return false;
   if (handover_.joinable()) handover_.join();  // it has said that it is done
   handover_runs_ = true;
   cancelled_ = false;
@@ -146,12 +146,14 @@ bool Instance::begin_handover(const char* activity) {
 
 void Instance::launch(std::function<void()> work) {
   const std::lock_guard lock(mutex_);
-  handover_ = std::thread([this, work = std::move(work)] {
+  handover_ = std::thread([this, work = std::move(work)]() mutable {
     work();
+    work = nullptr;  // releases the channel
     const std::lock_guard done(mutex_);
     cancel_ = nullptr;
     activity_ = nullptr;
     handover_runs_ = false;
+    idle_.notify_all();
   });
 }
 
@@ -180,13 +182,13 @@ void Instance::dock(const link::pb::Offer& offer, std::shared_ptr<link::Channel>
 void Instance::run_dock(const link::pb::Offer& offer, link::Channel& channel) {
   std::optional<std::string> refused;
   if (keeper_.present()) refused = name_ + " is already in the cloud";
-  check_base();
   ArrivingImage image(folder_, refused, [this](const auto& record) { return start_clone(record); });
   link::HandoverDestination engine(channel, host_.records, image);
   set_cancel([&engine] { engine.cancel(); });
   const auto report = engine.run(offer);
   set_cancel(nullptr);
   log_report(name_, "dock", report);
+  if (keeper_.present()) tell_(keeper_.acknowledge());
   if (!record() && report.outcome == link::Outcome::aborted) {
     (void)guarded([&] { host_.files.remove_all(folder_.path()); });
   }
@@ -198,9 +200,11 @@ void Instance::undock(link::Session& session, const link::pb::UndockRequest& req
   }
   auto channel = session.channel(name_);
   if (!channel) {
-    const std::lock_guard lock(mutex_);
-    handover_runs_ = false;
-    activity_ = nullptr;
+    {
+      const std::lock_guard lock(mutex_);
+      handover_runs_ = false;
+      activity_ = nullptr;
+    }
     return refuse_undock(request, channel.error().text, 0);
   }
   launch([this, request, channel = *channel] { run_undock(channel, request); });
@@ -218,6 +222,7 @@ void Instance::refuse_undock(const link::pb::UndockRequest& request, const std::
 }
 
 void Instance::run_undock(const std::shared_ptr<link::Channel>& channel, const link::pb::UndockRequest& request) {
+  check_base();
   const auto known = record();
   if (!known || known->place != link::pb::SIDE_CLOUD) return refuse_undock(request, name_ + " is not in the cloud", 0);
   if (!keeper_.present()) return refuse_undock(request, name_ + " does not run in the cloud: " + keeper_.note(), 0);
@@ -266,7 +271,10 @@ void Instance::send_home(link::Channel& channel, const link::pb::UndockRequest& 
   std::optional<LeavingImage> image;
   const auto opened = guarded([&] {
     const auto base = record.base != 0 && folder_.has(record.base) ? std::optional(record.base) : std::nullopt;
-    image.emplace(folder_, keeper_, base);
+    image.emplace(
+        folder_,
+        LeavingClone{[this] { return keeper_.stop(); }, [this] { keeper_.resume(); }, [this] { keeper_.kill(); }},
+        base);
   });
   if (!opened) return refuse_undock(request, opened.error().text, 0);
   link::SourceOptions options;
@@ -288,6 +296,21 @@ void Instance::report_progress(const link::pb::UndockRequest& request, const cha
   progress.set_uses_bytes(uses_bytes);
   progress.set_bound_bytes(request.bound_bytes());
   tell_(progress);
+}
+
+// ---- input ----
+
+link::Result<link::pb::InputAck> Instance::input(const link::pb::InputEvents& events) {
+  for (int tries = 0; tries < 200 && !keeper_.present(); ++tries) {
+    {
+      const std::lock_guard lock(mutex_);
+      if (!handover_runs_) break;
+    }
+    const auto known = record();
+    if (!known || known->place != link::pb::SIDE_CLOUD) break;
+    std::this_thread::sleep_for(std::chrono::milliseconds(20));
+  }
+  return keeper_.input(events);
 }
 
 // ---- what it is like ----

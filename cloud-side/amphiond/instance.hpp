@@ -44,13 +44,15 @@ class Instance {
   // Breaks off the hand-over as far as that is possible, and waits for its end. The session's channels are closed.
   void end_handover();
 
+  // Events for the clone. While the instance has just been committed and its clone starts, waits for it a little.
+  link::Result<link::pb::InputAck> input(const link::pb::InputEvents& events);
   CloneKeeper& clone() { return keeper_; }
   [[nodiscard]] link::pb::InstanceStatus status();
   [[nodiscard]] nlohmann::json describe();
 
  private:
   [[nodiscard]] std::optional<link::InstanceRecord> record();
-  bool begin_handover(const char* activity);  // false: one is under way
+  bool begin_handover(const char* activity);  // false: one is under way, and did not end within two seconds
   void launch(std::function<void()> work);
   void run_dock(const link::pb::Offer& offer, link::Channel& channel);
   void run_undock(const std::shared_ptr<link::Channel>& channel, const link::pb::UndockRequest& request);
@@ -71,6 +73,7 @@ class Instance {
   CloneKeeper keeper_;
 
   std::mutex mutex_;  // guards what follows
+  std::condition_variable idle_;
   const char* activity_ = nullptr;
   std::function<void()> cancel_;
   std::atomic<bool> cancelled_{false};

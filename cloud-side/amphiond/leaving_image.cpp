@@ -5,9 +5,9 @@
 
 namespace amphion::cloud {
 
-LeavingImage::LeavingImage(InstanceFolder folder, CloneKeeper& keeper, std::optional<std::uint64_t> base)
+LeavingImage::LeavingImage(InstanceFolder folder, LeavingClone clone, std::optional<std::uint64_t> base)
     : folder_(std::move(folder)),
-      keeper_(keeper),
+      clone_(std::move(clone)),
       base_(base),
       live_(folder_.files(), folder_.run(), Files::Mode::read),
       regions_(live_.regions()) {}
@@ -39,18 +39,18 @@ link::Status LeavingImage::take_dirty(link::pb::Region region, link::Bitmap& out
   return guarded([&] { Image::differing(live_, *sent_, region, out); });
 }
 
-link::Result<link::SavedState> LeavingImage::stop() { return keeper_.stop(); }
+link::Result<link::SavedState> LeavingImage::stop() { return clone_.stop(); }
 
 void LeavingImage::resume() {
   sent_.reset();
   if (const auto dropped = guarded([&] { folder_.discard_staging(); }); !dropped) {
     spdlog::warn("{}", dropped.error().text);
   }
-  keeper_.resume();
+  clone_.resume();
 }
 
 void LeavingImage::left(std::uint64_t generation) {
-  keeper_.kill();
+  clone_.end();
   sent_.reset();
   const auto done = guarded([&] {
     folder_.finish_staging(generation);

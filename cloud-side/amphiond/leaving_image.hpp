@@ -6,17 +6,24 @@
 // Thread safety: one thread at a time.
 #pragma once
 
+#include <functional>
 #include <optional>
 
-#include "cloud-side/amphiond/clone_keeper.hpp"
 #include "cloud-side/store/image.hpp"
 
 namespace amphion::cloud {
 
+// What the image asks of the running instance.
+struct LeavingClone {
+  std::function<link::Result<link::SavedState>()> stop;  // it stands still, its files are whole
+  std::function<void()> resume;                          // it goes on here
+  std::function<void()> end;                             // it is gone, nothing writes into its files any more
+};
+
 class LeavingImage final : public link::SourceImage {
  public:
   // `base`: generation of the synchronised copy. The clone's run/ folder must be there.
-  LeavingImage(InstanceFolder folder, CloneKeeper& keeper, std::optional<std::uint64_t> base);
+  LeavingImage(InstanceFolder folder, LeavingClone clone, std::optional<std::uint64_t> base);
 
   [[nodiscard]] std::vector<link::RegionSize> regions() const override { return regions_; }
   link::Status start_tracking() override;
@@ -29,7 +36,7 @@ class LeavingImage final : public link::SourceImage {
 
  private:
   InstanceFolder folder_;
-  CloneKeeper& keeper_;
+  LeavingClone clone_;
   std::optional<std::uint64_t> base_;
   Image live_;
   std::optional<Image> sent_;

@@ -5,6 +5,8 @@
 
 #include <stdexcept>
 
+#include "cloud-side/amphiond/certificate_name.hpp"
+
 namespace amphion::cloud {
 namespace {
 
@@ -35,6 +37,9 @@ std::shared_ptr<Device> Server::device(const std::string& name, bool make) {
 void Server::listen(const link::Endpoint& at, const link::Identity& identity) {
   auto opened = link::TlsListener::open(at, identity, {link::Role::phone});
   if (!opened) throw std::runtime_error(opened.error().text);
+  auto name = certificate_name(identity.certificate);
+  if (!name) throw std::runtime_error(name.error().text);
+  own_name_ = *name;
   listener_ = std::move(*opened);
   acceptor_ = std::thread([this] { accept_loop(); });
 }
@@ -72,7 +77,7 @@ void Server::greet(link::TlsListener::Pending& pending) {
   }
   spdlog::info("{}: phone '{}' has connected", pending.peer_address(), name);
   try {
-    device(name, true)->serve(std::move(*stream));
+    device(name, true)->serve(std::move(*stream), own_name_);
   } catch (const std::exception& error) {
     spdlog::error("{}: {}", name, error.what());
   }

@@ -45,6 +45,7 @@ class Server {
   Files& files_;
   link::Files& small_files_;
   CloneStarter& starter_;
+  std::string own_name_;  // set before the acceptor runs
   std::unique_ptr<link::TlsListener> listener_;
   std::thread acceptor_;
   std::mutex mutex_;  // guards what follows

@@ -83,9 +83,13 @@ void InstanceFolder::make_run(std::uint64_t n) {
 }
 
 bool InstanceFolder::run_is_fresh(std::uint64_t n) const {
-  if (!files_.exists(run() / "fresh")) return false;
-  const auto bytes = read_small(files_, run() / "fresh", 32);
-  return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) == std::to_string(n);
+  try {
+    if (!files_.exists(run() / "fresh")) return false;
+    const auto bytes = read_small(files_, run() / "fresh", 32);
+    return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) == std::to_string(n);
+  } catch (const StoreError&) {
+    return false;
+  }
 }
 
 }  // namespace amphion::cloud

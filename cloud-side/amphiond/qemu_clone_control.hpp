@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: Apache-2.0
+// CloneControl over the real thing: a QEMU process by cloud-side/qemu. Thread safety: as CloneControl.
+#pragma once
+
+#include "cloud-side/amphiond/clone_control.hpp"
+#include "cloud-side/qemu/clone.hpp"
+
+namespace amphion::cloud {
+
+class QemuCloneStarter final : public CloneStarter {
+ public:
+  QemuCloneStarter(std::filesystem::path qemu, std::filesystem::path templates)
+      : options_{std::move(qemu), std::move(templates)} {}
+  link::Result<std::unique_ptr<CloneControl>> start(const std::filesystem::path& folder,
+                                                    const machine::InstanceState& state) override;
+  link::Result<std::unique_ptr<CloneControl>> adopt(const std::filesystem::path& folder) override;
+
+ private:
+  qemu::CloneOptions options_;
+};
+
+}  // namespace amphion::cloud

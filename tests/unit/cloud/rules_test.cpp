@@ -1,0 +1,127 @@
+// SPDX-License-Identifier: Apache-2.0
+// The rules that stand alone: what amphiond does with an instance when it starts, and how far a clone is shrunk.
+#include <gtest/gtest.h>
+
+#include "cloud-side/amphiond/adoption.hpp"
+#include "cloud-side/amphiond/shrink.hpp"
+
+namespace amphion::cloud::testing {
+namespace {
+
+using link::StartDecision;
+using namespace std::chrono_literals;
+
+constexpr std::uint64_t mib = 1 << 20;
+
+struct Row {
+  StartDecision record;
+  bool clone_runs, image, fresh;
+  Adoption what;
+};
+
+TEST(Adoption, follows_the_table) {
+  const Row table[] = {
+      {StartDecision::start_saved, true, true, false, Adoption::adopt},
+      {StartDecision::start_saved, true, false, false, Adoption::adopt},
+      {StartDecision::start_saved, false, true, true, Adoption::start},
+      {StartDecision::start_saved, false, true, false, Adoption::restart},
+      {StartDecision::start_saved, false, false, true, Adoption::lost},
+      {StartDecision::cold_boot, false, true, true, Adoption::lost},
+      {StartDecision::cold_boot, true, false, false, Adoption::adopt},
+      {StartDecision::ask, false, true, true, Adoption::wait},
+      {StartDecision::ask, true, true, false, Adoption::wait},
+      {StartDecision::elsewhere, true, true, false, Adoption::end_clone},
+      {StartDecision::elsewhere, false, true, false, Adoption::nothing},
+  };
+  for (const auto& row : table) {
+    EXPECT_EQ(decide({row.record, row.clone_runs, row.image, row.fresh}), row.what) << text(row.what);
+  }
+}
+
+// A clone that must not be running while it lives elsewhere is never adopted, whatever else stands.
+TEST(Adoption, never_runs_what_the_record_does_not_place_here) {
+  for (const auto record : {StartDecision::ask, StartDecision::elsewhere}) {
+    for (int bits = 0; bits < 8; ++bits) {
+      const auto what = decide({record, (bits & 1) != 0, (bits & 2) != 0, (bits & 4) != 0});
+      EXPECT_TRUE(what == Adoption::wait || what == Adoption::end_clone || what == Adoption::nothing);
+    }
+  }
+}
+
+struct Guest {
+  std::uint64_t memory = 1024 * mib;
+  std::uint64_t least = 0;
+  std::uint64_t step = 64 * mib;
+  std::uint32_t vcpus = 4;
+  bool service = true;
+  std::uint64_t asked = 0;
+  std::chrono::milliseconds slept{0};
+  bool cancel = false;
+
+  ShrinkPort port() {
+    return {[this](const ShrinkTarget& target) {
+              asked = target.memory_bytes;
+              if (service) vcpus = target.vcpus;
+              return link::Status();
+            },
+            [this]() -> link::Result<std::uint64_t> {
+              const std::uint64_t goal = std::max(asked, least);
+              if (memory > goal) memory = std::max(goal, memory - step);
+              return memory;
+            },
+            [this] { return service ? vcpus : 0u; },
+            [](std::uint64_t) {},
+            [this](std::chrono::milliseconds time) { slept += time; },
+            [this] { return cancel; }};
+  }
+};
+
+TEST(Shrink, stops_as_soon_as_the_target_is_reached) {
+  Guest guest;
+  const auto memory = shrink(guest.port(), {256 * mib, 2});
+  ASSERT_TRUE(memory);
+  EXPECT_EQ(*memory, 256 * mib);
+  EXPECT_LE(guest.slept, 3s);
+}
+
+TEST(Shrink, gives_up_when_nothing_moves) {
+  Guest guest;
+  guest.least = 700 * mib;
+  const auto memory = shrink(guest.port(), {256 * mib, 2});
+  ASSERT_TRUE(memory);
+  EXPECT_EQ(*memory, 700 * mib);
+  EXPECT_GE(guest.slept, 6s);
+  EXPECT_LE(guest.slept, 9s);
+}
+
+TEST(Shrink, waits_for_a_slow_guest_as_long_as_it_moves) {
+  Guest guest;
+  guest.step = mib;
+  const auto memory = shrink(guest.port(), {256 * mib, 2});
+  ASSERT_TRUE(memory);
+  EXPECT_EQ(*memory, 256 * mib);
+}
+
+TEST(Shrink, needs_no_service_in_the_guest) {
+  Guest guest;
+  guest.service = false;
+  const auto memory = shrink(guest.port(), {256 * mib, 2});
+  ASSERT_TRUE(memory);
+  EXPECT_EQ(*memory, 256 * mib);
+}
+
+TEST(Shrink, can_be_broken_off) {
+  Guest guest;
+  guest.cancel = true;
+  const auto memory = shrink(guest.port(), {256 * mib, 2});
+  ASSERT_FALSE(memory);
+  EXPECT_EQ(memory.error().code, link::ErrorCode::cancelled);
+}
+
+TEST(Shrink, refuses_with_figures) {
+  EXPECT_EQ(refusal("work", 700 * mib, 256 * mib), "work uses 700 MiB, this phone gives it 256 MiB");
+  EXPECT_EQ(refusal("work", 256 * mib + 1, 256 * mib), "work uses 257 MiB, this phone gives it 256 MiB");
+}
+
+}  // namespace
+}  // namespace amphion::cloud::testing
