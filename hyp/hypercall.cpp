@@ -249,6 +249,7 @@ Result vcpu_set(Arguments args) {
   Vcpu& vcpu = held->vcpu[args.b];
   vcpu.state = state;
   vcpu.run = state.power != 0 ? Run::ready : Run::off;
+  held->restored = true;
   return {};
 }
 

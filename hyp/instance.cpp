@@ -14,8 +14,7 @@
 namespace amphion::hyp {
 namespace {
 
-constexpr u32 host_weight_log2 = 3;           // everybody's devices, input and screen wait for the host
-constexpr u32 memory_on = 1u << 0 | 1u << 2;  // SCTLR.M and C
+constexpr u32 host_weight_log2 = 3;  // everybody's devices, input and screen wait for the host
 
 ArmMaintenance maintenance;
 constinit PagePool pages;
@@ -94,6 +93,7 @@ void Instance::prepare(u32 vcpus, u32 allowed) {
   counter_offset = 0;
   stopped_counter = 0;
   stop_events_.store(0);
+  restored = false;
   vgic.init(vcpus, gic::list_register_count(), is_host() ? &host_lines : nullptr);
   for (u32 i = 0; i < vcpus; ++i) {
     Vcpu& one = vcpu[i];
@@ -110,15 +110,16 @@ void Instance::prepare(u32 vcpus, u32 allowed) {
   }
 }
 
+// The host has written memory, code included, through its own caches; the vCPU may start with its caches off.
+void Instance::forget_past() {
+  memory->clean_populated();
+  maintenance.invalidate_vmid(vmid_of(id));
+  maintenance.invalidate_instructions();
+  restored = false;
+}
+
 void Instance::run() {
-  if (memory) {
-    for (u32 i = 0; i < vcpu_count; ++i) {
-      if (vcpu[i].state.power != 0 && (vcpu[i].state.sctlr & memory_on) != memory_on) {
-        memory->clean_populated();
-        break;
-      }
-    }
-  }
+  if (restored) forget_past();
   counter_offset = now() - stopped_counter;
   stop_events_.store(0);
   state.store(State::running, std::memory_order_release);

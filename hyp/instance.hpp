@@ -45,6 +45,7 @@ class Instance {
   // Phones only
   std::optional<Stage2> memory;
   u32 reserved_pages = 0;
+  bool restored = false;  // registers were set: memory may have been, too, and nothing cached of the past is true
 
   [[nodiscard]] bool is_host() const { return id == host_id; }
   [[nodiscard]] u64 vttbr() const;
@@ -62,6 +63,8 @@ class Instance {
   void notify(u32 events);
 
  private:
+  void forget_past();
+
   std::atomic<u32> still_running_{0};
   std::atomic<u32> stop_events_{0};
 };
