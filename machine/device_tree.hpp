@@ -18,7 +18,7 @@ struct DeviceTreeInput {
   std::string cmdline;              // the kernel's; "console=" words are the caller's
   std::uint32_t initrd_start = 0;   // physical; start == end: none
   std::uint32_t initrd_end = 0;
-  std::vector<std::uint8_t> rng_seed;  // fresh random bytes for the kernel; may be empty
+  std::vector<std::uint8_t> rng_seed{};  // fresh random bytes for the kernel; may be empty
 };
 
 // The flattened tree. Empty if the shape is not valid, the initrd does not lie inside memory below the screen, or the

@@ -1,0 +1,128 @@
+// SPDX-License-Identifier: Apache-2.0
+// The proof of the machine: a running Debian guest with every device of the phone machine is carried from one QEMU
+// process through the sealed neutral state into another, and on into a third. Its processes, half-typed input, disk,
+// console, balloon and CPUs go on.
+#include <gtest/gtest.h>
+
+#include <thread>
+
+#include "machine/envelope.hpp"
+#include "tests/unit/qemu/guest.hpp"
+
+namespace amphion::qemu::test {
+namespace {
+
+using namespace std::chrono_literals;
+using Clock = std::chrono::steady_clock;
+constexpr machine::Shape shape{4, 256u << 20};
+
+// Stops `clone`, sends its state through its sealed form, ends it, and starts another on its memory and disk.
+std::unique_ptr<Clone> carry(std::unique_ptr<Clone> clone, const std::filesystem::path& from,
+                             const std::filesystem::path& to, const CloneOptions& with) {
+  const auto begun = Clock::now();
+  auto state = clone->stop();
+  if (!state) throw std::runtime_error(state.error().text);
+  clone->kill();
+  const std::string sealed = machine::seal(*state);
+  machine::InstanceState arrived;
+  if (auto problem = machine::open_envelope(sealed, arrived)) throw std::runtime_error(*problem);
+  for (const char* file : {"memory", "disk0"}) std::filesystem::rename(from / file, to / file);
+  auto next = Clone::start(with, to, arrived);
+  if (!next) throw std::runtime_error(next.error().text);
+  std::printf(
+      "carried: %zu bytes of state, %lld ms from stop to go\n", sealed.size(),
+      static_cast<long long>(std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now() - begun).count()));
+  return std::move(*next);
+}
+
+void wait_for_memory(Clone& clone, std::uint64_t bytes) {
+  for (const auto deadline = Clock::now() + 30s; Clock::now() < deadline; std::this_thread::sleep_for(50ms)) {
+    const auto now = clone.memory();
+    ASSERT_TRUE(now) << now.error().text;
+    if (*now == bytes) return;
+  }
+  FAIL() << "the balloon stays at " << *clone.memory();
+}
+
+void wait_for_vcpus(Clone& clone, std::uint32_t count) {
+  for (const auto deadline = Clock::now() + 30s; Clock::now() < deadline; std::this_thread::sleep_for(50ms))
+    if (clone.vcpus_online() == count) return;
+  FAIL() << clone.vcpus_online() << " vcpus are online";
+}
+
+std::string online(Shell& shell) { return shell.run("cat /sys/devices/system/cpu/online"); }
+
+TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
+  const Folder folder;
+  const CloneOptions with = options(folder.path());
+  const auto a = folder.clone("a"), b = folder.clone("b"), c = folder.clone("c");
+  auto started = Clone::start(with, a, boot_state(a, shape, "console=tty0 quiet maxcpus=2 amphion.name=carry"));
+  ASSERT_TRUE(started) << started.error().text;
+  auto clone = std::move(*started);
+  auto shell = std::make_unique<Shell>(*clone);
+  shell->log_in(90s);
+  EXPECT_EQ(online(*shell), "0-1");
+  EXPECT_EQ(shell->run("ls /sys/bus/pci/devices | wc -l"), "5");
+
+  shell->expect_on_screen("login:", 30s);
+  std::this_thread::sleep_for(1s);
+  type(*clone, "root\n");
+  shell->expect_on_screen("assword:", 30s);
+  std::this_thread::sleep_for(1s);  // login throws away what was typed before it listens
+  type(*clone, "amphion\n");
+  shell->expect_on_screen("# ", 30s);
+  type(*clone, "echo half a li");  // and no more: the rest comes in the other QEMU
+  shell->run("secret=4711; dd if=/dev/urandom of=/root/data bs=64k count=32 2>/dev/null; sync");
+  const std::string sum = shell->run("md5sum < /root/data");
+  shell->run(
+      "(n=0; while sleep 0.1; do n=$((n+1)); echo $n > /tmp/n.new; mv /tmp/n.new /tmp/n; done) >/dev/null 2>&1 &");
+  std::this_thread::sleep_for(500ms);
+  const int before = std::stoi(shell->run("cat /tmp/n"));
+
+  shell.reset();
+  clone = carry(std::move(clone), a, b, with);
+  shell = std::make_unique<Shell>(*clone);
+  type(*clone, "ne > /root/typed\n");
+  EXPECT_EQ(shell->run("echo $secret"), "4711");
+  shell->expect_on_screen("echo half a line > /root/typed", 30s);
+  shell->run("until [ -s /root/typed ]; do sleep 0.1; done");
+  EXPECT_EQ(shell->run("cat /root/typed"), "half a line");
+  EXPECT_GT(std::stoi(shell->run("cat /tmp/n")), before);
+  EXPECT_EQ(shell->run("echo 3 > /proc/sys/vm/drop_caches; md5sum < /root/data"), sum);
+  ASSERT_TRUE(clone->set_vcpus(4));
+  wait_for_vcpus(*clone, 4);
+  EXPECT_EQ(online(*shell), "0-3");
+  ASSERT_TRUE(clone->set_memory(128u << 20));
+  wait_for_memory(*clone, 128u << 20);
+
+  // Whoever drove the clone dies; another takes it up.
+  shell.reset();
+  clone.reset();
+  auto adopted = Clone::adopt(b);
+  ASSERT_TRUE(adopted) << adopted.error().text;
+  clone = std::move(*adopted);
+  shell = std::make_unique<Shell>(*clone);
+  EXPECT_TRUE(*clone->running());
+  EXPECT_EQ(shell->run("dd if=/dev/urandom of=/root/more bs=64k count=16 conv=fsync 2>/dev/null; echo $?"), "0");
+  const std::string more = shell->run("md5sum < /root/more");
+  type(*clone, "echo ");
+
+  shell.reset();
+  clone = carry(std::move(clone), b, c, with);
+  shell = std::make_unique<Shell>(*clone);
+  type(*clone, "home > /root/typed2\n");
+  EXPECT_EQ(online(*shell), "0-3");
+  EXPECT_EQ(shell->run("echo 3 > /proc/sys/vm/drop_caches; md5sum < /root/more"), more);
+  EXPECT_EQ(*clone->memory(), 128u << 20);
+  ASSERT_TRUE(clone->set_memory(shape.memory_bytes));
+  wait_for_memory(*clone, shape.memory_bytes);
+  ASSERT_TRUE(clone->set_vcpus(2));
+  wait_for_vcpus(*clone, 2);
+  EXPECT_EQ(shell->run("until [ -s /root/typed2 ]; do sleep 0.1; done; cat /root/typed2; echo $secret"), "home\n4711");
+  EXPECT_EQ(shell->run("dmesg | grep -c -i -E 'BUG|stall|Oops|error'"), "0");
+  clone->kill();
+  EXPECT_FALSE(clone->alive());
+}
+
+}  // namespace
+}  // namespace amphion::qemu::test
