@@ -269,7 +269,8 @@ Result gic_set(Arguments args) {
   const auto* in = host_page<amphion_gic>(args.b);
   if (in == nullptr) return {AMPHION_EINVAL};
   if (!held.stopped()) return {AMPHION_ESTATE};
-  return {held->vgic.set(*in) == Vgic::Status::ok ? 0 : AMPHION_EINVAL};
+  const amphion_gic state = *in;  // what is checked must be what is used
+  return {held->vgic.set(state) == Vgic::Status::ok ? 0 : AMPHION_EINVAL};
 }
 
 Result counter(Arguments args) {

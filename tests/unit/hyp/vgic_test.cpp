@@ -334,6 +334,18 @@ TEST_F(VgicTest, MirrorsTheHostsLines) {
   EXPECT_EQ(deactivated, Taken{60});
 }
 
+TEST_F(VgicTest, SoftwareChangesTheActiveState) {
+  enable(49);
+  static_cast<void>(vgic.pend(49));
+  write(1, isactiver + 4, 1u << 17);
+  EXPECT_FALSE(vgic.deliverable(0)) << "active and pending";
+  vgic.flush(0);
+  EXPECT_EQ(write(1, icactiver + 4, 1u << 17), 1u) << "it stands in a list register";
+  static_cast<void>(vgic.sync(0));
+  EXPECT_EQ(read(0, isactiver + 4), 0u);
+  EXPECT_EQ(run(0), Taken{49});
+}
+
 TEST_F(VgicTest, ResetsACpuInterface) {
   vgic.cpu(1).apr = 5;
   vgic.reset_cpu_interface(1);
