@@ -2,6 +2,7 @@
 // See session.hpp.
 #include "link/session.hpp"
 
+#include <array>
 #include <condition_variable>
 #include <deque>
 #include <set>
@@ -63,7 +64,12 @@ class Session::SessionChannel : public Channel {
       const std::lock_guard lock(mutex_);
       if (why_) return *why_;
     }
-    return session->send(message);
+    const Status status = session->send(message);
+    if (status.ok() || status.error().code != ErrorCode::closed) return status;
+    // The other side may have said why before it went; the session's reader knows.
+    std::unique_lock lock(mutex_);
+    arrived_.wait_for(lock, farewell_timeout, [&] { return why_.has_value(); });
+    return why_ ? Status(*why_) : status;
   }
 
   Result<Message> receive(Deadline deadline) override {
@@ -139,6 +145,7 @@ Result<std::shared_ptr<Session>> Session::open(std::unique_ptr<Stream> stream, c
 }
 
 void Session::start() {
+  const std::lock_guard lock(mutex_);
   reader_ = std::thread([this] { read_loop(); });
 }
 
@@ -148,7 +155,7 @@ Status Session::send(const Message& message) {
   if (status.ok()) {
     bytes_sent_ += frame_bytes(message);
     last_sent_ = Clock::now().time_since_epoch().count();
-  } else if (status.error().code != ErrorCode::invalid) {
+  } else if (status.error().code != ErrorCode::invalid && status.error().code != ErrorCode::closed) {
     stream_->close();  // a frame may be half sent; the reader tells the handler
   }
   return status;
@@ -177,13 +184,21 @@ void Session::close(const std::string& why) {
   stream_->close();
 }
 
-void Session::read_loop() {
-  Error why = serve();
-  if (why.code == ErrorCode::protocol || why.code == ErrorCode::version) {
-    close(why.text);
-  } else {
-    close();
+// Says why, and takes what still comes until the other side has gone: ending with unread bytes would lose the farewell.
+void Session::part(const std::string& why) {
+  if (!write_frame(*stream_, farewell(why), in(farewell_timeout)).ok()) return;
+  std::array<std::byte, 4096> rest;
+  for (const Deadline deadline = in(farewell_timeout); Clock::now() < deadline;) {
+    const auto got = stream_->read(rest, deadline);
+    if (!got || *got == 0) return;
   }
+}
+
+void Session::read_loop() {
+  { const std::lock_guard until_started(mutex_); }  // the thread may release the session, so reader_ must be set
+  Error why = serve();
+  if (why.code == ErrorCode::protocol || why.code == ErrorCode::version) part(why.text);
+  close();
   std::map<std::string, std::weak_ptr<SessionChannel>> channels;
   {
     const std::lock_guard lock(mutex_);

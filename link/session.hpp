@@ -65,6 +65,7 @@ class Session : public std::enable_shared_from_this<Session> {
   Session(std::unique_ptr<Stream> stream, Handler& handler, SessionOptions options);
   void read_loop();
   Error serve();
+  void part(const std::string& why);
   Status dispatch(Message message);
   std::shared_ptr<SessionChannel> make_channel(const std::string& instance);
 

@@ -31,6 +31,7 @@ bool run_case(bool dock, const Fault& fault) {
     const HandoverReport first = world.dock();
     EXPECT_EQ(first.outcome, Outcome::committed) << first.reason;
     world.type('b');
+    const std::lock_guard lock(world.mutex());
     world.cloud.guest->tick();
   }
   const bool phone_file = fault.point == FaultPoint::phone_file;

@@ -58,8 +58,11 @@ TEST(Handover, ComesAndGoesAndSendsOnlyWhatDiffers) {
   world.check("docked");
   EXPECT_TRUE(world.cloud.running());
 
-  world.cloud.guest->put(pb::REGION_MEMORY, 7000, "changed in the cloud");
-  world.cloud.guest->blocks.erase({pb::REGION_MEMORY, 1003});  // has become zero
+  {
+    const std::lock_guard lock(world.mutex());
+    world.cloud.guest->put(pb::REGION_MEMORY, 7000, "changed in the cloud");
+    world.cloud.guest->blocks.erase({pb::REGION_MEMORY, 1003});  // has become zero
+  }
   const HandoverReport home = world.undock();
   ASSERT_EQ(home.outcome, Outcome::committed) << home.reason;
   world.check("home again");

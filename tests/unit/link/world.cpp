@@ -459,10 +459,10 @@ void World::reconcile_side(Side& side, const pb::Hello& theirs) {
 void World::disconnect() {
   if (phone_session_) phone_session_->close();
   if (cloud_session_) cloud_session_->close();
+  phone_session_.reset();  // no reader, no new engine
+  cloud_session_.reset();
   phone.join();
   cloud.join();
-  phone_session_.reset();
-  cloud_session_.reset();
   const std::lock_guard lock(fault_mutex_);
   streams_.clear();
 }
@@ -501,8 +501,11 @@ HandoverReport World::hand_over(Side& source, Fault fault) {
   fault_ = fault;
   struck_ = false;
   messages_ = 0;
-  phone.arrived.reset();
-  cloud.arrived.reset();
+  {
+    const Lock lock(mutex_);
+    phone.arrived.reset();
+    cloud.arrived.reset();
+  }
   Side* victim = fault.point == FaultPoint::phone_file   ? &phone
                  : fault.point == FaultPoint::cloud_file ? &cloud
                                                          : nullptr;
