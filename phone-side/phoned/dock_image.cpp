@@ -12,13 +12,13 @@
 #include <cstring>
 #include <system_error>
 
+#include "phone-side/phoned/bitmap.hpp"
+
 namespace amphion::phoned {
 namespace {
 
 using link::block_bytes;
 using link::Status;
-
-bool bit(const link::Bitmap& map, std::uint64_t n) { return ((map[n / 32] >> (n % 32)) & 1u) != 0; }
 
 std::uint64_t file_blocks(const std::string& file) {
   struct stat facts {};
@@ -35,7 +35,7 @@ std::vector<link::RegionSize> DockImage::regions() const {
 }
 
 Status DockImage::start_tracking() {
-  populated_.assign((live_->memory().size() / block_bytes + 31) / 32, 0);
+  populated_.assign(bitmap_words(live_->memory().size() / block_bytes), 0);
   if (!slot_.disk().empty()) {
     disk_ = OwnedFd(open(slot_.disk().c_str(), O_RDONLY | O_CLOEXEC));
     if (!disk_.valid()) return {link::ErrorCode::io, slot_.disk() + ": " + std::generic_category().message(errno)};
@@ -65,7 +65,7 @@ Status DockImage::read_memory(std::uint64_t first, std::span<std::byte> out) {
   for (std::size_t i = 0; i < out.size() / block_bytes; ++i) {
     const auto to = out.subspan(i * block_bytes, block_bytes);
     if (bit(populated_, first + i)) {
-      std::memcpy(to.data(), memory.data() + (first + i) * block_bytes, block_bytes);
+      std::memcpy(to.data(), memory.data() + static_cast<std::size_t>(first + i) * block_bytes, block_bytes);
     } else {
       std::memset(to.data(), 0, block_bytes);
     }

@@ -9,6 +9,7 @@
 #include <bit>
 
 #include "machine/envelope.hpp"
+#include "phone-side/phoned/bitmap.hpp"
 #include "phone-side/phoned/picture.hpp"
 
 namespace amphion::phoned {
@@ -19,15 +20,6 @@ using link::ErrorCode;
 using link::Status;
 using link::pb::REGION_DISK0;
 using link::pb::REGION_MEMORY;
-
-bool bit(const link::Bitmap& map, std::uint64_t n) { return ((map[n / 32] >> (n % 32)) & 1u) != 0; }
-
-void set_bits(link::Bitmap& map, std::uint64_t first, std::uint64_t count, bool value) {
-  for (std::uint64_t n = first; n < first + count; ++n) {
-    const std::uint32_t mask = 1u << (n % 32);
-    map[n / 32] = value ? map[n / 32] | mask : map[n / 32] & ~mask;
-  }
-}
 
 std::uint64_t mib(std::uint64_t bytes) { return (bytes + (1u << 20) - 1) >> 20; }
 
@@ -66,7 +58,7 @@ Status HomeImage::begin(std::uint64_t generation, const std::vector<link::Region
   const std::uint64_t ram = size_of(regions, REGION_MEMORY);
   const std::uint64_t disk = size_of(regions, REGION_DISK0);
   image_.emplace(slot_.folder_, generation);
-  present_.assign((ram / block_bytes + 31) / 32, 0);
+  present_.assign(bitmap_words(ram / block_bytes), 0);
   changed_ = present_;
   with_base_ = base != 0;
   if (auto status = image_->create(ram, disk); !status.ok() || !with_base_) return status;
@@ -79,7 +71,7 @@ Status HomeImage::copy_base_memory() {
   if (!live) return {ErrorCode::not_found, "the synchronised copy of " + slot_.name() + " is not in memory any more"};
   if (auto status = live->populated(present_); !status.ok()) return status;
   const auto memory = live->memory();
-  for (std::uint64_t page = 0; page < memory.size() / block_bytes; ++page) {
+  for (std::size_t page = 0; page < memory.size() / block_bytes; ++page) {
     if (!bit(present_, page)) continue;
     const std::span<const std::byte> contents = memory.subspan(page * block_bytes, block_bytes);
     if (link::is_zero(contents)) {

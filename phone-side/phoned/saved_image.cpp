@@ -29,6 +29,10 @@ Status failed(const std::string& file) {
   return {ErrorCode::io, file + ": " + text};
 }
 
+std::size_t at_most(std::uint64_t bytes, std::size_t most) {
+  return bytes < most ? static_cast<std::size_t>(bytes) : most;
+}
+
 Status write_all(int fd, const std::string& name, std::uint64_t offset, std::span<const std::byte> bytes) {
   while (!bytes.empty()) {
     const ssize_t done = pwrite(fd, bytes.data(), bytes.size(), static_cast<off_t>(offset));
@@ -72,7 +76,7 @@ Status copy_extents(int from, int to, const std::string& name) {
   std::vector<std::byte> chunk(chunk_bytes);
   return each_extent(from, name, [&](std::uint64_t offset, std::uint64_t bytes) -> Status {
     while (bytes > 0) {
-      const std::span part(chunk.data(), std::min<std::uint64_t>(bytes, chunk_bytes));
+      const std::span part(chunk.data(), at_most(bytes, chunk_bytes));
       if (auto status = read_all(from, name, offset, part); !status.ok()) return status;
       if (auto status = write_all(to, name, offset, part); !status.ok()) return status;
       offset += part.size();
@@ -138,7 +142,7 @@ Status SavedImage::zero(link::pb::Region region, std::uint64_t offset, std::uint
   if (errno != EOPNOTSUPP) return failed(file("ram"));
   const std::vector<std::byte> zeros(chunk_bytes);
   for (std::uint64_t done = 0; done < bytes; done += chunk_bytes) {
-    const std::span part(zeros.data(), std::min<std::uint64_t>(bytes - done, chunk_bytes));
+    const std::span part(zeros.data(), at_most(bytes - done, chunk_bytes));
     if (auto status = write(region, offset + done, part); !status.ok()) return status;
   }
   return {};
@@ -163,7 +167,8 @@ Status SavedImage::load_memory(std::span<std::byte> memory) const {
   }
   return each_extent(ram_.get(), file("ram"), [&](std::uint64_t offset, std::uint64_t bytes) {
     return read_all(ram_.get(), file("ram"), offset,
-                    memory.subspan(offset, std::min<std::uint64_t>(bytes, memory.size() - offset)));
+                    memory.subspan(static_cast<std::size_t>(offset),
+                                   at_most(bytes, memory.size() - static_cast<std::size_t>(offset))));
   });
 }
 
