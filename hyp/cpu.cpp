@@ -86,19 +86,23 @@ void serve_inbox(Cpu& cpu) {
   }
 }
 
-// Wakes who waited long enough; returns the next deadline.
-u64 serve_sleepers(Cpu& cpu) {
-  u64 next = never;
+// Wakes who waited long enough.
+void serve_sleepers(Cpu& cpu) {
+  if (cpu.sleepers == 0) return;
   const u64 time = now();
   for (u64 left = cpu.sleepers; left != 0; left &= left - 1) {
     Vcpu& vcpu = cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left)));
-    if (vcpu.deadline <= time) {
-      set_run(vcpu, Run::ready);
-    } else if (vcpu.deadline < next) {
-      next = vcpu.deadline;
-    }
+    if (vcpu.deadline <= time) set_run(vcpu, Run::ready);
   }
-  return next;
+}
+
+u64 earliest_deadline(Cpu& cpu) {
+  u64 earliest = never;
+  for (u64 left = cpu.sleepers; left != 0; left &= left - 1) {
+    const Vcpu& vcpu = cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left)));
+    if (vcpu.deadline < earliest) earliest = vcpu.deadline;
+  }
+  return earliest;
 }
 
 void serve_interrupt(Cpu& cpu, gic::Acknowledged interrupt) {
@@ -125,13 +129,13 @@ void serve_interrupts(Cpu& cpu) {
   }
 }
 
-void run(Cpu& cpu, Vcpu& vcpu, u64 next_deadline) {
+void run(Cpu& cpu, Vcpu& vcpu) {
   load(cpu, vcpu);
   if (vcpu.state.cntp_ctl != 0) update_physical_timer(vcpu);
   const u64 begin = now();
   const u64 slice = cpu.scheduler.slice(vcpu);
   trap_wfe(cpu, slice != never);
-  u64 deadline = next_deadline;
+  u64 deadline = earliest_deadline(cpu);  // after load(): who was there before may wait for its timer
   if (slice != never && begin + slice < deadline) deadline = begin + slice;
   const u64 own = physical_timer_deadline(vcpu);
   arm_hypervisor_timer(cpu, own < deadline ? own : deadline);
@@ -155,8 +159,12 @@ Cpu& this_cpu() { return *reinterpret_cast<Cpu*>(Htpidr::read()); }
 void set_run(Vcpu& vcpu, Run run) {
   vcpu.run = run;
   Cpu& cpu = this_cpu();
-  vcpu.deadline = run == Run::waiting ? timer_deadline(cpu, vcpu) : never;
+  vcpu.deadline = run == Run::waiting ? wake_deadline(cpu, vcpu) : never;
   tell_scheduler(cpu, vcpu);
+}
+
+void unloaded(Vcpu& vcpu) {
+  if (vcpu.run == Run::waiting) set_run(vcpu, Run::waiting);
 }
 
 bool interrupt_deliverable(Vcpu& vcpu) {
@@ -199,12 +207,12 @@ void run_loop(Cpu& cpu) {
   while (!released.load(std::memory_order_acquire)) __asm__ volatile("wfe");
   for (;;) {
     serve_inbox(cpu);
-    const u64 deadline = serve_sleepers(cpu);
+    serve_sleepers(cpu);
     if (Vcpu* next = cpu.scheduler.pick(); next != nullptr) {
-      run(cpu, *next, deadline);
+      run(cpu, *next);
       continue;
     }
-    arm_hypervisor_timer(cpu, deadline);
+    arm_hypervisor_timer(cpu, earliest_deadline(cpu));
     wait_for_interrupt();
     serve_interrupts(cpu);
   }

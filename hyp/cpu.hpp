@@ -41,6 +41,8 @@ void init_cpu(Cpu& cpu);  // of itself
 
 // For those who change what a vCPU of this CPU waits for.
 void set_run(Vcpu& vcpu, Run run);
+// Its timers are no longer kept by hardware.
+void unloaded(Vcpu& vcpu);
 void yield(Vcpu& vcpu);
 // An interrupt would be taken: WFI does not wait. Home CPU.
 [[nodiscard]] bool interrupt_deliverable(Vcpu& vcpu);

@@ -84,13 +84,9 @@ u64 physical_timer_deadline(const Vcpu& vcpu) {
   return to_physical(vcpu.state.cntp_cval, vcpu.instance->counter_offset);
 }
 
-u64 timer_deadline(const Cpu& cpu, Vcpu& vcpu) {
-  if (cpu.loaded == &vcpu) {
-    vcpu.state.cntv_ctl = CntvCtl::read() & ctl_writable;
-    vcpu.state.cntv_cval = CntvCval::read();
-  }
+u64 wake_deadline(const Cpu& cpu, const Vcpu& vcpu) {
   const u64 physical = physical_timer_deadline(vcpu);
-  if (!armed(vcpu.state.cntv_ctl)) return physical;
+  if (cpu.loaded == &vcpu || !armed(vcpu.state.cntv_ctl)) return physical;
   if (vcpu.instance->vgic.hw_active(vcpu.index, timer_intid)) return physical;  // raised already
   const u64 deadline = to_physical(vcpu.state.cntv_cval, vcpu.instance->counter_offset);
   return deadline < physical ? deadline : physical;

@@ -28,8 +28,8 @@ void save_timer(Vcpu& vcpu);
 // Before the vGIC's flush: if the raised interrupt was ended without its list register, the physical one ends, too.
 void settle_timer_interrupt(Cpu& cpu, Vcpu& vcpu);
 
-// When a timer will next want the vCPU's attention; reads CNTV if it is loaded.
-[[nodiscard]] u64 timer_deadline(const Cpu& cpu, Vcpu& vcpu);
+// When the hypervisor must end the vCPU's waiting. Of the loaded one CNTV's own interrupt does.
+[[nodiscard]] u64 wake_deadline(const Cpu& cpu, const Vcpu& vcpu);
 // CNTP only.
 [[nodiscard]] u64 physical_timer_deadline(const Vcpu& vcpu);
 // Drives the CNTP interrupt line by the condition as it is now.

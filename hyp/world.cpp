@@ -249,6 +249,7 @@ void unload(Cpu& cpu) {
   set_lists_control(cpu, 0);
   save_timer(vcpu);
   cpu.loaded = nullptr;
+  unloaded(vcpu);
 }
 
 u32 run_guest(Cpu& cpu, Vcpu& vcpu) {
