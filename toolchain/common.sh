@@ -44,12 +44,14 @@ write_stamp() {
   mv "$(stamp_file "$1").new" "$(stamp_file "$1")"
 }
 
-# once NAME KEY FUNCTION: the function runs unless the stamp says that it has; its standard output is the versions.
+# once NAME KEY FUNCTION MiB: the function runs unless the stamp says that it has, and only with that much room on the
+# disk; its standard output is the versions.
 once() {
   if is_stamped "$1" "$2"; then
     say "$(printf '%-17s found' "$1")"
     return
   fi
+  check_disk "$4" "$AMPHION_CACHE"
   mkdir -p "$AMPHION_CACHE/tmp"
   local versions="$AMPHION_CACHE/tmp/$1.versions"
   step "$1" run_into "$versions" "$3"
@@ -69,7 +71,7 @@ check_distribution() {
 }
 check_root() { [ "$(id -u)" = 0 ] || die "the set-up installs packages: run it as root"; }
 check_disk() {  # MiB, folder
-  mkdir -p "$2" || die "cannot make $2: set AMPHION_CACHE to a folder that can be written"
+  mkdir -p "$2" 2>/dev/null || die "cannot make $2: set AMPHION_CACHE to a folder that can be written"
   local free
   free=$(df --output=avail -m "$2" | tail -n1)
   [ "$free" -ge "$1" ] || die "$2 has $free MiB free and the set-up needs $1: make room, or set AMPHION_CACHE elsewhere"
@@ -163,5 +165,7 @@ unpack() {
 
 # depend PACKAGE SUITE ARCH PATTERN: the first dependency of a meta package that matches.
 depend() {
-  APT_CONFIG="$(apt_root "$2" "$3")" apt-cache depends "$1" | awk -v p="$4" '$1 == "Depends:" && $2 ~ p { print $2; exit }'
+  local conf
+  conf=$(apt_root "$2" "$3")
+  APT_CONFIG="$conf" apt-cache depends "$1" | awk -v p="$4" '$1 == "Depends:" && $2 ~ p && !found { found = $2 } END { print found }'
 }

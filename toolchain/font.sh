@@ -10,4 +10,4 @@ make_font() {
 }
 
 [ -s "$AMPHION_CACHE/kernel/version" ] || "$TOOLCHAIN_DIR/kernel.sh"
-once font "$(key "$0" "$TOOLCHAIN_DIR/font.py" "$(cat "$AMPHION_CACHE/kernel/version")")" make_font
+once font "$(key "$0" "$TOOLCHAIN_DIR/font.py" "$(cat "$AMPHION_CACHE/kernel/version")")" make_font 10

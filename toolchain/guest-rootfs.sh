@@ -56,6 +56,5 @@ install_programs() {
 }
 
 [ -s "$KERNEL_DIR/version" ] || "$TOOLCHAIN_DIR/kernel.sh"
-check_disk 300 "$AMPHION_CACHE"
 once guest-rootfs "$(key "$0" "$TOOLCHAIN_DIR/rootfs.sh" "$TOOLCHAIN_DIR/rootfs/guest" "$TOOLCHAIN_DIR/rootfs/guest-init" \
-  "$(cat "$KERNEL_DIR/version")")" make_guest
+  "$(cat "$KERNEL_DIR/version")")" make_guest 300

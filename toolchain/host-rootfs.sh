@@ -43,4 +43,4 @@ for part in kernel sysroot guest-rootfs font; do
   [ -f "$(stamp_file "$part")" ] || "$TOOLCHAIN_DIR/$part.sh"
 done
 once host-rootfs "$(key "$0" "$TOOLCHAIN_DIR/rootfs.sh" "$TOOLCHAIN_DIR/rootfs/host" "$TOOLCHAIN_DIR/rootfs/host-init" \
-  "$(cat "$(stamp_file kernel)" "$(stamp_file sysroot)")")" make_host_base
+  "$(cat "$(stamp_file kernel)" "$(stamp_file sysroot)")")" make_host_base 50

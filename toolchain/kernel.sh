@@ -37,5 +37,4 @@ make_headers() {
   ln -s "headers/usr/src/linux-headers-$version" "$out/build"
 }
 
-check_disk 500 "$AMPHION_CACHE"
-once kernel "$(key "$0" "cache=$AMPHION_CACHE" "$PHONE_SUITE")" make_kernel
+once kernel "$(key "$0" "cache=$AMPHION_CACHE" "$PHONE_SUITE")" make_kernel 500

@@ -36,5 +36,4 @@ exec "$libraries/ld-linux-x86-64.so.2" --library-path "$libraries" --argv0 qemu-
 END
 }
 
-check_disk 900 "$AMPHION_CACHE"
-once qemu-clone "$(key "$0" "$CLONE_SUITE")" make_qemu_clone
+once qemu-clone "$(key "$0" "$CLONE_SUITE")" make_qemu_clone 900

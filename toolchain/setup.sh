@@ -5,7 +5,6 @@
 . "$(dirname "$0")/common.sh"
 
 check_distribution
-check_disk 2000 "$AMPHION_CACHE"
 set_up() {
   local part
   for part in packages kernel qemu-clone sysroot guest-rootfs font host-rootfs; do

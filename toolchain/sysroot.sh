@@ -27,5 +27,4 @@ relative_links() {
   done
 }
 
-check_disk 400 "$AMPHION_CACHE"
-once sysroot "$(key "$0" "$SYSROOT_PACKAGES")" make_sysroot
+once sysroot "$(key "$0" "$SYSROOT_PACKAGES")" make_sysroot 400
