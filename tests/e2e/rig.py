@@ -156,9 +156,15 @@ class Rig(contextlib.AbstractContextManager):
         run(ROOT / "emulator" / "data-image.sh", self.phone_state / "data.img", config_file, self.pki)
 
     def start_phone(self, cpus=2):
+        self.power_on(cpus)
+        self.wait_for_phoned()
+
+    def wait_for_phoned(self):
+        self.wait("phoned to answer", lambda: self.amphion("list", check=False).returncode == 0)
+
+    def power_on(self, cpus=2):
         run(EMULATOR, "--state", self.phone_state, "start", "--bundle", BUNDLE, "--data", self.phone_state / "data.img",
             "--control-port", self.control_port, "--cpus", cpus)
-        self.wait("phoned to answer", lambda: self.amphion("list", check=False).returncode == 0)
 
     def power_off(self):
         """As pulling the battery: nothing is flushed."""
