@@ -618,23 +618,26 @@ void World::check(const std::string& what) {
 }
 
 const std::string& pki_folder() {
-  static const std::string folder = [] {
-    char name[] = "/tmp/amphion-link-test-XXXXXX";
-    const std::string made = ::mkdtemp(name);
-    std::atexit([] { std::filesystem::remove_all(pki_folder()); });
-    for (const std::string& each : {made, made + "/other"}) {
-      EXPECT_TRUE(create_authority(each).ok());
-      for (const Role role : {Role::cloud, Role::phone, Role::owner}) {
-        const std::string name_of_role(text(role));
-        EXPECT_TRUE(issue_certificate(each, {.role = role, .name = name_of_role}).ok());
-        EXPECT_TRUE(
-            issue_certificate(each, {.role = role, .name = name_of_role, .expired = true}, name_of_role + "-expired")
-                .ok());
+  struct Folder {
+    std::string path;
+    Folder() {
+      char name[] = "/tmp/amphion-link-test-XXXXXX";
+      path = ::mkdtemp(name);
+      for (const std::string& each : {path, path + "/other"}) {
+        EXPECT_TRUE(create_authority(each).ok());
+        for (const Role role : {Role::cloud, Role::phone, Role::owner}) {
+          const std::string stem(text(role));
+          EXPECT_TRUE(issue_certificate(each, {.role = role, .name = stem}).ok());
+          EXPECT_TRUE(issue_certificate(each, {.role = role, .name = stem, .expired = true}, stem + "-expired").ok());
+        }
       }
     }
-    return made;
-  }();
-  return folder;
+    Folder(const Folder&) = delete;
+    Folder& operator=(const Folder&) = delete;
+    ~Folder() { std::filesystem::remove_all(path); }
+  };
+  static const Folder folder;
+  return folder.path;
 }
 
 std::pair<std::unique_ptr<TlsStream>, std::unique_ptr<TlsStream>> tls_pair() {
