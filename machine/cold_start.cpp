@@ -12,6 +12,7 @@ constexpr std::uint32_t reset_cpsr = 0x1d3;         // supervisor mode; aborts, 
 constexpr std::uint32_t reset_sctlr = 0x00c5'0078;  // Cortex-A7: MMU and caches off
 constexpr std::uint32_t reset_uart_cr = 0x300;      // transmit and receive enabled
 constexpr std::uint32_t reset_uart_ifls = 0x12;
+constexpr std::uint32_t reset_abpr = 1;
 constexpr std::uint32_t sgis = 16;
 
 Vcpu reset_vcpu() {
@@ -21,7 +22,12 @@ Vcpu reset_vcpu() {
   for (int n = 0; n < 5; ++n) vcpu.add_r_fiq(0);
   for (int n = 0; n < 32; ++n) vcpu.add_d(0);
   vcpu.set_cpsr(reset_cpsr);
+  for (auto* bank :
+       {vcpu.mutable_svc(), vcpu.mutable_abt(), vcpu.mutable_und(), vcpu.mutable_irq(), vcpu.mutable_fiq()})
+    bank->set_spsr(0);
   vcpu.mutable_cp15()->set_sctlr(reset_sctlr);
+  vcpu.mutable_virtual_timer()->set_ctl(0);
+  vcpu.mutable_physical_timer()->set_ctl(0);
   return vcpu;
 }
 
@@ -39,6 +45,7 @@ Gic reset_gic(std::uint32_t vcpus) {
     GicCpu* c = gic.add_cpus();
     for (std::uint32_t intid = 0; intid < spi_base; ++intid) *c->add_private_lines() = reset_line(intid, 1u << cpu);
     for (std::uint32_t sgi = 0; sgi < sgis; ++sgi) c->add_sgi_sources(0);
+    c->set_gicc_abpr(reset_abpr);
   }
   for (std::uint32_t intid = spi_base; intid < irq_lines; ++intid)
     *gic.add_spis() = reset_line(intid, vcpus == 1 ? 1 : 0);
@@ -55,7 +62,11 @@ VirtioDevice reset_device(std::uint32_t slot, const VirtioModel& model, std::uin
     device.mutable_blk()->set_writeback(true);
   }
   if (model.device_id == virtio_id_console)
-    for (std::uint32_t id = 0; id < virtio_console_ports; ++id) device.mutable_console()->add_ports()->set_id(id);
+    for (std::uint32_t id = 0; id < virtio_console_ports; ++id) {
+      auto* port = device.mutable_console()->add_ports();
+      port->set_id(id);
+      port->set_host_connected(id == console_port);  // a console is always there, whether anybody looks at it or not
+    }
   if (model.device_id == virtio_id_input) device.mutable_input();
   if (model.device_id == virtio_id_balloon) device.mutable_balloon();
   return device;

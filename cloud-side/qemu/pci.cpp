@@ -45,6 +45,19 @@ Bytes merge(View reset, const std::string& wanted, std::span<const machine::Pcie
   return out;
 }
 
+// The machine's own words with the guest's bits: QEMU keeps link and slot status of a port in a form that it mends
+// whenever the guest reads it.
+std::string guest_view(View config, std::span<const machine::PcieWord> words, std::uint32_t port) {
+  std::string out = text(config);
+  for (const auto& word : words)
+    for (unsigned i = 0; i < 4; ++i) {
+      const auto mask = static_cast<std::uint8_t>(word.writable >> (8 * i));
+      const auto reset = static_cast<std::uint8_t>(machine::pcie_root_port_reset(word, port) >> (8 * i));
+      out[word.offset + i] = static_cast<char>((config[word.offset + i] & mask) | (reset & ~mask));
+    }
+  return out;
+}
+
 }  // namespace
 
 machine::Pcie pcie_to_neutral(const Stream& stream) {
@@ -53,7 +66,7 @@ machine::Pcie pcie_to_neutral(const Stream& stream) {
   for (std::uint32_t port = 0; port < machine::pcie_root_ports; ++port) {
     const Section& s = stream.section(port_section(port));
     auto* p = pcie.add_root_ports();
-    p->set_config(text(s.view(port_config)));
+    p->set_config(guest_view(s.view(port_config), machine::pcie_root_port, port));
     p->set_intx_level(levels(s.view(port_irq)));
   }
   return pcie;

@@ -56,7 +56,8 @@ TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
   const Folder folder;
   const CloneOptions with = options(folder.path());
   const auto a = folder.clone("a"), b = folder.clone("b"), c = folder.clone("c");
-  auto started = Clone::start(with, a, boot_state(a, shape, "console=tty0 quiet maxcpus=2 amphion.name=carry"));
+  auto started =
+      Clone::start(with, a, boot_state(a, shape, "console=tty0 console=ttyAMA0 quiet maxcpus=2 amphion.name=carry"));
   ASSERT_TRUE(started) << started.error().text;
   auto clone = std::move(*started);
   auto shell = std::make_unique<Shell>(*clone);
