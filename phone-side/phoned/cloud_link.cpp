@@ -17,6 +17,7 @@ constexpr std::chrono::seconds connect_timeout{15};
 constexpr std::chrono::milliseconds shortest_pause{500};
 constexpr std::chrono::milliseconds longest_pause{8000};
 constexpr std::chrono::milliseconds answer_time{1500};
+constexpr std::chrono::seconds resend_interval{2};
 constexpr std::size_t max_outbox = 4096;
 
 // The common name of our own certificate, which a Hello must carry; empty where it cannot be read.
@@ -191,8 +192,16 @@ void CloudLink::post(link::Message message) {
 void CloudLink::post_loop() {
   for (;;) {
     std::unique_lock lock(mutex_);
-    news_.wait(lock, [&] { return stopping_ || !outbox_.empty(); });
+    const bool news = news_.wait_for(lock, resend_interval, [&] { return stopping_ || !outbox_.empty(); });
     if (stopping_) return;
+    if (!news) {
+      const bool connected = session_ != nullptr;
+      lock.unlock();
+      for (const auto& [name, one] : slots_) {
+        if (connected) one->resend_keys();
+      }
+      continue;
+    }
     const auto session = session_;
     const link::Message message = std::move(outbox_.front());
     outbox_.pop_front();

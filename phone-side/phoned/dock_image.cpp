@@ -8,6 +8,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <bit>
 #include <cerrno>
 #include <cstring>
 #include <system_error>
@@ -49,10 +50,19 @@ Status DockImage::refresh_populated() {
   return live_->populated(populated_);
 }
 
-// A page without memory was zero before and is now; with a synchronised copy it may have been discarded since.
+// Pages that have memory; and those that were not zero in the synchronised copy, which may have been discarded since.
 Status DockImage::candidates(link::pb::Region region, bool base_held, link::Bitmap& out) {
-  if (region != link::pb::REGION_MEMORY || base_held) return SourceImage::candidates(region, base_held, out);
+  if (region != link::pb::REGION_MEMORY) return SourceImage::candidates(region, base_held, out);
   std::copy(populated_.begin(), populated_.end(), out.begin());
+  if (base_held) {
+    const auto base = slot_.services_.records.load_hashes(slot_.name(), slot_.record().base);
+    if (!base.ok()) return base.error();
+    for (std::uint64_t page = 0; page < live_->memory().size() / block_bytes; ++page) {
+      if (base->get(region, page) != link::zero_hash) set_bits(out, page, 1, true);
+    }
+  }
+  expected_blocks_ = file_blocks(slot_.disk());
+  for (const std::uint32_t word : out) expected_blocks_ += static_cast<std::uint64_t>(std::popcount(word));
   return {};
 }
 

@@ -24,6 +24,9 @@ class DockImage : public link::SourceImage {
   void resume() override;
   void left(std::uint64_t generation) override;
 
+  // How many blocks the first round examines, as far as it is known.
+  [[nodiscard]] std::uint64_t expected_blocks() const { return expected_blocks_; }
+
  private:
   [[nodiscard]] link::Status read_memory(std::uint64_t first, std::span<std::byte> out);
   [[nodiscard]] link::Status read_disk(std::uint64_t first, std::span<std::byte> out);
@@ -33,6 +36,7 @@ class DockImage : public link::SourceImage {
   std::shared_ptr<LiveInstance> live_;
   link::Bitmap populated_;  // as last asked; a page that came since is dirty too, and will be read again
   OwnedFd disk_;
+  std::uint64_t expected_blocks_ = 0;
   bool stopped_ = false;
 };
 

@@ -13,6 +13,7 @@ namespace {
 
 using nlohmann::json;
 
+constexpr std::size_t most_resent = 2048;
 constexpr std::chrono::seconds silence{180};  // of the cloud, while it prepares an undock
 
 std::uint64_t ms(std::chrono::milliseconds time) { return static_cast<std::uint64_t>(time.count()); }
@@ -26,6 +27,12 @@ json summary_of(const link::HandoverReport& report, const std::string& instance,
   answer["place"] = place;
   answer["generation"] = report.generation;
   return answer;
+}
+
+// Of the first round: the later ones are short.
+std::uint64_t percent(const link::Progress& now, std::uint64_t expected) {
+  if (now.round > 1 || now.phase > link::Phase::copying) return 100;
+  return expected == 0 ? 0 : std::min<std::uint64_t>(100, now.blocks_examined * 100 / expected);
 }
 
 // So that the engine's end is known to cancel_ in time.
@@ -51,18 +58,10 @@ class Cancellable {
 }  // namespace
 
 json to_json(const link::Progress& progress) {
-  const std::uint64_t percent =
-      progress.blocks_total == 0 ? 0
-                                 : std::min<std::uint64_t>(100, progress.blocks_examined * 100 / progress.blocks_total);
-  return {{"step", link::text(progress.phase)},
-          {"round", progress.round},
-          {"percent", percent},
-          {"blocks_total", progress.blocks_total},
-          {"blocks_sent", progress.blocks_sent},
-          {"zero_blocks", progress.zero_blocks},
-          {"raw_bytes", progress.raw_bytes},
-          {"sent_bytes", progress.sent_bytes},
-          {"total_ms", ms(progress.total)},
+  return {{"step", link::text(progress.phase)},    {"round", progress.round},
+          {"blocks_total", progress.blocks_total}, {"blocks_sent", progress.blocks_sent},
+          {"zero_blocks", progress.zero_blocks},   {"raw_bytes", progress.raw_bytes},
+          {"sent_bytes", progress.sent_bytes},     {"total_ms", ms(progress.total)},
           {"stopped_ms", ms(progress.stopped)}};
 }
 
@@ -108,8 +107,11 @@ json Slot::dock(const ProgressSink& progress) {
   link::SourceOptions options;
   options.vcpus_allowed = config_.vcpus_allowed;
   options.bound_bytes = config_.bound_bytes;
-  link::HandoverSource engine(**channel, services_.records, image, name(), options,
-                              [&](const link::Progress& now) { progress(to_json(now)); });
+  link::HandoverSource engine(**channel, services_.records, image, name(), options, [&](const link::Progress& now) {
+    json line = to_json(now);
+    line["percent"] = percent(now, image.expected_blocks());
+    progress(line);
+  });
   link::HandoverReport report;
   {
     const Cancellable cancellable(mutex_, cancel_, engine);
@@ -277,6 +279,17 @@ void Slot::session_ended() {
 void Slot::session_began(link::Session&) {
   const std::lock_guard lock(keys_mutex_);
   if (route_ && route_->mode() == KeyRoute::Mode::away) link_keys(route_->waiting());
+}
+
+// The cloud drops what it has, so sending twice does no harm.
+void Slot::resend_keys() {
+  const std::lock_guard lock(keys_mutex_);
+  if (!route_ || route_->mode() != KeyRoute::Mode::away || route_->progress() == route_->last()) return;
+  const bool stuck = route_->progress() == last_progress_;
+  last_progress_ = route_->progress();
+  if (!stuck) return;
+  const auto waiting = route_->waiting();
+  link_keys(std::span(waiting).first(std::min(waiting.size(), most_resent)));
 }
 
 void Slot::away(std::uint64_t input_sequence) {

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <chrono>
 #include <ctime>
+#include <thread>
 
 #include "phone-side/phoned/home_image.hpp"
 #include "phone-side/phoned/slot_move.hpp"
@@ -203,10 +205,17 @@ link::Status Slot::make_live() {
 }
 
 void Slot::drop_live() {
-  std::shared_ptr<LiveInstance> gone;
-  const std::lock_guard lock(mutex_);
-  gone.swap(live_);
-  base_in_memory_ = false;
+  std::weak_ptr<LiveInstance> gone;
+  {
+    std::shared_ptr<LiveInstance> last;
+    const std::lock_guard lock(mutex_);
+    last.swap(live_);
+    base_in_memory_ = false;
+    gone = last;
+  }
+  // The display may still look at it for a moment; its memory is needed.
+  for (int tries = 0; tries < 200 && !gone.expired(); ++tries)
+    std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
 
 void Slot::start_cold() {

@@ -90,6 +90,7 @@ class Slot {
   void reconcile(const link::pb::Claim* claim);
   void session_began(link::Session& session);  // after reconcile: what waits is sent
   void session_ended();
+  void resend_keys();  // from time to time: what the cloud has not acknowledged for a while
   void on_offer(const link::pb::Offer& offer, std::shared_ptr<link::Channel> channel);
   void on_input_ack(const link::pb::InputAck& ack);
   void on_undock_progress(const link::pb::UndockProgress& progress);
@@ -155,9 +156,10 @@ class Slot {
   std::condition_variable homecoming_news_;
   std::optional<link::pb::InstanceStatus> clone_;
 
-  std::mutex keys_mutex_;  // guards the two below; taken after mutex_ if both are
+  std::mutex keys_mutex_;  // guards the two below; mutex_ may be taken while it is held, not the other way round
   std::unique_ptr<FileJournal> journal_;
   std::unique_ptr<KeyRoute> route_;
+  std::uint64_t last_progress_ = 0;  // at the last resend_keys()
   std::atomic<std::uint64_t> reached_{0};
 
   ConsoleHub console_{0};
