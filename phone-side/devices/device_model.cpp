@@ -31,21 +31,6 @@ DeviceModel::DeviceModel(GuestMemory& memory, InterruptLines& lines, Disk& disk0
       balloon_(std::move(outlets.discard), memory, line(lines, virtio_slot_irq(VirtioSlot::balloon))),
       uart_(std::move(outlets.uart), line(lines, machine::pl011_irq)) {}
 
-VirtioDevice* DeviceModel::device(std::uint32_t slot) {
-  switch (static_cast<VirtioSlot>(slot)) {
-    case VirtioSlot::disk0:
-      return &disk0_;
-    case VirtioSlot::console:
-      return &console_;
-    case VirtioSlot::keyboard:
-      return &keyboard_;
-    case VirtioSlot::balloon:
-      return &balloon_;
-    default:
-      return nullptr;
-  }
-}
-
 std::uint32_t DeviceModel::read(std::uint32_t address, std::uint32_t bytes) {
   if (machine::pl011.contains(address, bytes)) return uart_.read(address - machine::pl011.base);
   if (machine::pcie_ecam.contains(address, bytes)) return pcie_.read(address - machine::pcie_ecam.base, bytes);
@@ -80,9 +65,8 @@ void DeviceModel::save(machine::InstanceState& state) const {
   uart_.save(*state.mutable_pl011());
   pcie_.save(*state.mutable_pcie());
   state.clear_virtio();
-  auto* self = const_cast<DeviceModel*>(this);  // device() only finds
   for (std::uint32_t slot = 0; slot < machine::virtio_slots; ++slot) {
-    const VirtioDevice* d = self->device(slot);
+    const VirtioDevice* d = device(slot);
     if (d == nullptr) continue;
     auto* saved = state.add_virtio();
     saved->set_slot(slot);

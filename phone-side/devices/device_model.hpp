@@ -5,10 +5,12 @@
 // neither block nor call back. Invariant: nothing that a guest does harms anything but its own instance.
 #pragma once
 
+#include <array>
 #include <cstdint>
 #include <functional>
 #include <memory>
 
+#include "machine/phone.hpp"
 #include "machine/state.pb.h"
 #include "phone-side/devices/disk.hpp"
 #include "phone-side/devices/guest_memory.hpp"
@@ -49,7 +51,8 @@ class DeviceModel {
   void restore(const machine::InstanceState& state);
 
  private:
-  [[nodiscard]] VirtioDevice* device(std::uint32_t slot);
+  // The window has room for more slots than the machine uses.
+  [[nodiscard]] VirtioDevice* device(std::uint32_t slot) const { return slot < slots_.size() ? slots_[slot] : nullptr; }
 
   VirtioBlk disk0_;
   VirtioConsole console_;
@@ -57,6 +60,8 @@ class DeviceModel {
   VirtioBalloon balloon_;
   Pl011 uart_;
   Pcie pcie_;
+  const std::array<VirtioDevice*, machine::virtio_slots> slots_{&disk0_,    nullptr, nullptr, &console_,
+                                                                &keyboard_, nullptr, nullptr, &balloon_};
 };
 
 }  // namespace amphion::devices

@@ -1,0 +1,410 @@
+// SPDX-License-Identifier: Apache-2.0
+// An Instance over a double of the hypervisor: life, events, dirty pages, saving and restoring.
+#include "phone-side/instance/instance.hpp"
+
+#include <gtest/gtest.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <condition_variable>
+#include <cstdlib>
+#include <deque>
+#include <fstream>
+
+#include "machine/device_tree.hpp"
+#include "machine/validate.hpp"
+
+namespace amphion::instance {
+namespace {
+
+constexpr std::uint64_t memory_bytes = 64ull << 20;
+constexpr std::uint32_t pages = memory_bytes / 4096;
+
+// What the test and the instance share of one fake partition. Accesses are put by access() and answered by the
+// instance's thread.
+struct FakeState {
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::deque<Happening> happenings;
+  std::deque<std::uint32_t> answers;
+  bool woken = false, running = false, destroyed = false;
+  std::array<amphion_vcpu, 4> vcpus{};
+  amphion_gic gic{};
+  std::uint64_t counter = 0;
+  Bitmap dirty = Bitmap(pages / 32), populated = Bitmap(pages / 32);
+  std::vector<std::pair<std::uint32_t, std::uint32_t>> discards;
+  std::array<bool, 288> lines{};
+  std::span<std::byte> memory;
+
+  void happen(const Happening& h) {
+    const std::lock_guard lock(mutex);
+    happenings.push_back(h);
+    changed.notify_all();
+  }
+  std::uint32_t access(std::uint32_t address, bool write, std::uint32_t data = 0) {
+    happen({0, 0, address, 4, write, data});
+    std::unique_lock lock(mutex);
+    changed.wait(lock, [&] { return !answers.empty(); });
+    const auto answer = answers.front();
+    answers.pop_front();
+    return answer;
+  }
+};
+
+class FakePartition final : public Partition {
+ public:
+  explicit FakePartition(std::shared_ptr<FakeState> s) : s_(std::move(s)) {
+    void* p = mmap(nullptr, memory_bytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
+    memory_ = {static_cast<std::byte*>(p), memory_bytes};
+    s_->memory = memory_;
+  }
+  ~FakePartition() override {
+    munmap(memory_.data(), memory_.size());
+    s_->destroyed = true;
+  }
+  FakePartition(const FakePartition&) = delete;
+  FakePartition& operator=(const FakePartition&) = delete;
+
+  std::span<std::byte> memory() override { return memory_; }
+  Problem run() override {
+    const std::lock_guard lock(s_->mutex);
+    if (s_->running) return "already running";
+    s_->running = true;
+    return {};
+  }
+  Problem ask_pause() override {
+    {
+      const std::lock_guard lock(s_->mutex);
+      if (!s_->running) return "not running";
+      s_->running = false;
+    }
+    s_->happen({AMPHION_EVENT_PAUSED, 0, 0, 0, false, 0});
+    return {};
+  }
+  Problem allow(std::uint32_t) override { return {}; }
+  void wait() override {
+    std::unique_lock lock(s_->mutex);
+    s_->changed.wait(lock, [&] { return s_->woken || !s_->happenings.empty(); });
+    s_->woken = false;
+  }
+  void wake() override {
+    const std::lock_guard lock(s_->mutex);
+    s_->woken = true;
+    s_->changed.notify_all();
+  }
+  std::optional<Happening> next() override {
+    const std::lock_guard lock(s_->mutex);
+    if (s_->happenings.empty()) return {};
+    const auto h = s_->happenings.front();
+    s_->happenings.pop_front();
+    return h;
+  }
+  void complete(std::uint32_t, std::uint32_t data) override {
+    const std::lock_guard lock(s_->mutex);
+    s_->answers.push_back(data);
+    s_->changed.notify_all();
+  }
+  void set_line(std::uint32_t intid, bool level) override { s_->lines[intid] = level; }
+  Problem discard(std::uint32_t first, std::uint32_t count) override {
+    const std::lock_guard lock(s_->mutex);
+    s_->discards.emplace_back(first, count);
+    madvise(memory_.data() + std::size_t{first} * 4096, std::size_t{count} * 4096, MADV_DONTNEED);
+    return {};
+  }
+  Problem log(bool) override { return {}; }
+  Problem bitmap(std::uint32_t kind, std::span<std::uint32_t> bits) override {
+    const std::lock_guard lock(s_->mutex);
+    auto& from = kind == AMPHION_BITMAP_DIRTY ? s_->dirty : s_->populated;
+    std::copy(from.begin(), from.end(), bits.begin());
+    if (kind == AMPHION_BITMAP_DIRTY) from.assign(from.size(), 0);
+    return {};
+  }
+  Problem stats(amphion_stats& out) override {
+    out.populated_pages = 3;
+    out.parked = 1;
+    return {};
+  }
+  Problem get_vcpu(std::uint32_t n, amphion_vcpu& out) override { return out = s_->vcpus[n], Problem{}; }
+  Problem set_vcpu(std::uint32_t n, const amphion_vcpu& in) override { return s_->vcpus[n] = in, Problem{}; }
+  Problem get_gic(amphion_gic& out) override { return out = s_->gic, Problem{}; }
+  Problem set_gic(const amphion_gic& in) override { return s_->gic = in, Problem{}; }
+  Problem get_counter(std::uint64_t& out) override { return out = s_->counter, Problem{}; }
+  Problem set_counter(std::uint64_t ticks) override { return s_->counter = ticks, Problem{}; }
+
+ private:
+  std::shared_ptr<FakeState> s_;
+  std::span<std::byte> memory_;
+};
+
+class FakeHypervisor final : public Hypervisor {
+ public:
+  Problem info(amphion_info& out) override {
+    out = {};
+    out.counter_frequency = 62'500'000;
+    return {};
+  }
+  std::unique_ptr<Partition> create(const PartitionConfig& config, Problem&) override {
+    last = config;
+    state = std::make_shared<FakeState>();
+    for (auto& v : state->vcpus) {
+      v.cpsr = 0x1d3;
+      v.sctlr = 0xc5'0078;
+    }
+    return std::make_unique<FakePartition>(state);
+  }
+  PartitionConfig last{};
+  std::shared_ptr<FakeState> state;
+};
+
+class InstanceTest : public ::testing::Test {
+ protected:
+  InstanceTest() {
+    char name[] = "/tmp/amphion-instance-XXXXXX";
+    folder_ = mkdtemp(name);
+    write("kernel", "a kernel");
+    write("disk", std::string(1u << 20, '\0'));
+    config.shape = {2, memory_bytes};
+    config.bound_bytes = 48u << 20;
+    config.boot = {folder_ + "/kernel", "", "console=ttyAMA0"};
+    config.disk = folder_ + "/disk";
+    events.serial = [this](std::string_view text) { note([&] { serial += text; }); };
+    events.off = [this] { note([&] { off = true; }); };
+    events.restarted = [this](const Problem&) { note([&] { ++restarts; }); };
+    events.keys_reached = [this](std::uint64_t n) { note([&] { reached = n; }); };
+    events.out_of_memory = [this] { note([&] { starved = true; }); };
+  }
+  ~InstanceTest() override {
+    for (const char* f : {"kernel", "disk"}) unlink((folder_ + "/" + f).c_str());
+    rmdir(folder_.c_str());
+  }
+
+  void write(const std::string& name, const std::string& content) {
+    std::ofstream(folder_ + "/" + name, std::ios::binary) << content;
+  }
+  void make() {
+    Problem problem;
+    instance = Instance::create(hypervisor, config, events, problem);
+    ASSERT_NE(instance, nullptr) << *problem;
+    fake = hypervisor.state;
+  }
+  template <typename Change>
+  void note(Change change) {
+    const std::lock_guard lock(mutex);
+    change();
+    changed.notify_all();
+  }
+  template <typename Condition>
+  void wait_for(Condition condition) {
+    std::unique_lock lock(mutex);
+    changed.wait(lock, condition);
+  }
+
+  FakeHypervisor hypervisor;
+  InstanceConfig config;
+  InstanceEvents events;
+  std::unique_ptr<Instance> instance;
+  std::shared_ptr<FakeState> fake;
+  std::mutex mutex;
+  std::condition_variable changed;
+  std::string serial;
+  bool off = false, starved = false;
+  int restarts = 0;
+  std::uint64_t reached = 0;
+
+ private:
+  std::string folder_;
+};
+
+TEST_F(InstanceTest, RefusesWhatCannotBe) {
+  Problem problem;
+  const auto refused = [&](auto change) {
+    InstanceConfig c = config;
+    change(c);
+    return Instance::create(hypervisor, c, {}, problem) == nullptr && problem.has_value();
+  };
+  EXPECT_TRUE(refused([](auto& c) { c.shape.vcpus = 5; }));
+  EXPECT_TRUE(refused([](auto& c) { c.vcpus_allowed = 0; }));
+  EXPECT_TRUE(refused([](auto& c) { c.vcpus_allowed = 3; }));
+  EXPECT_TRUE(refused([](auto& c) { c.bound_bytes = c.shape.memory_bytes + 1; }));
+  EXPECT_TRUE(refused([](auto& c) { c.bound_bytes = 0; }));
+  EXPECT_TRUE(refused([](auto& c) { c.disk = "/nowhere"; }));
+  EXPECT_EQ(*problem, "cannot open the disk /nowhere: No such file or directory");
+}
+
+TEST_F(InstanceTest, BootsAtTheKernel) {
+  make();
+  EXPECT_EQ(hypervisor.last.memory_pages, pages);
+  EXPECT_EQ(hypervisor.last.bound_pages, 48u * 256);
+  ASSERT_EQ(instance->boot(), Problem{});
+  EXPECT_EQ(std::memcmp(fake->memory.data() + machine::kernel_offset, "a kernel", 8), 0);
+  EXPECT_EQ(std::memcmp(fake->memory.data() + machine::device_tree_offset, "\xd0\x0d\xfe\xed", 4), 0);
+  const auto& v = fake->vcpus[0];
+  EXPECT_EQ(v.power, 1u);
+  EXPECT_EQ(v.pc, machine::ram_base + machine::kernel_offset);
+  EXPECT_EQ(v.r[2], machine::ram_base + machine::device_tree_offset);
+  EXPECT_EQ(v.sctlr, 0xc5'0078u);
+  EXPECT_EQ(fake->vcpus[1].power, 0u);
+}
+
+TEST_F(InstanceTest, AMissingKernelIsOneLine) {
+  config.boot.kernel = "/nowhere";
+  make();
+  EXPECT_EQ(*instance->boot(), "cannot open /nowhere: No such file or directory");
+}
+
+TEST_F(InstanceTest, ServesAccessesAndReports) {
+  make();
+  ASSERT_EQ(instance->run(), Problem{});
+  EXPECT_EQ(fake->access(machine::virtio.base, false), machine::virtio_mmio_magic);
+  fake->access(machine::pl011.base, true, 'h');
+  fake->access(machine::pl011.base, true, 'i');
+  wait_for([&] { return serial == "hi"; });
+  ASSERT_EQ(instance->pause(), Problem{});
+  EXPECT_TRUE(instance->stopped());
+  ASSERT_EQ(instance->pause(), Problem{});
+  ASSERT_EQ(instance->run(), Problem{});
+  EXPECT_TRUE(instance->run().has_value());
+}
+
+TEST_F(InstanceTest, SerialInputIsFedAsTheGuestReads) {
+  make();
+  const std::string text(100, 'x');
+  EXPECT_EQ(instance->serial_input(text), 100u);
+  for (int i = 0; i < 100; ++i) EXPECT_EQ(fake->access(machine::pl011.base, false), static_cast<std::uint32_t>('x'));
+  EXPECT_EQ(fake->access(machine::pl011.base, false), 0u);
+}
+
+TEST_F(InstanceTest, OffStopsAndResetStartsAgain) {
+  make();
+  ASSERT_EQ(instance->boot(), Problem{});
+  ASSERT_EQ(instance->run(), Problem{});
+  {
+    const std::lock_guard lock(fake->mutex);
+    fake->running = false;
+  }
+  fake->vcpus[0].pc = 0;
+  fake->happen({AMPHION_EVENT_SYSTEM_RESET, 0, 0, 0, false, 0});
+  wait_for([&] { return restarts == 1; });
+  EXPECT_EQ(fake->vcpus[0].pc, machine::ram_base + machine::kernel_offset);
+  EXPECT_TRUE(fake->running);
+  EXPECT_FALSE(instance->stopped());
+  EXPECT_EQ(fake->discards, (std::vector<std::pair<std::uint32_t, std::uint32_t>>{{0, pages}}));
+  {
+    const std::lock_guard lock(fake->mutex);
+    fake->running = false;
+  }
+  fake->happen({AMPHION_EVENT_SYSTEM_OFF | AMPHION_EVENT_OUT_OF_MEMORY, 0, 0, 0, false, 0});
+  wait_for([&] { return off; });
+  EXPECT_TRUE(starved);
+  EXPECT_TRUE(instance->stopped());
+  EXPECT_EQ(instance->pause(), Problem{});
+}
+
+TEST_F(InstanceTest, DirtyPagesAreTheGuestsAndTheDevices) {
+  make();
+  fake->populated[0] = 0xff;
+  ASSERT_EQ(instance->boot(), Problem{});  // writes memory: before the log starts
+  ASSERT_EQ(instance->track(true), Problem{});
+  fake->dirty[1] = 0x10;
+  Bitmap bits;
+  ASSERT_EQ(instance->take_dirty_memory(bits), Problem{});
+  EXPECT_EQ(bits[1], 0x10u);
+  EXPECT_EQ(std::count(bits.begin(), bits.end(), 0u), static_cast<long>(bits.size()) - 1);
+  ASSERT_EQ(instance->take_dirty_memory(bits), Problem{});
+  EXPECT_EQ(bits[1], 0u);
+  EXPECT_EQ(instance->take_dirty_disk(), Bitmap(8));
+}
+
+TEST_F(InstanceTest, DiscardIsBounded) {
+  make();
+  EXPECT_EQ(instance->discard(pages - 1, 1), Problem{});
+  EXPECT_TRUE(instance->discard(pages, 1).has_value());
+  EXPECT_TRUE(instance->discard(pages - 1, 2).has_value());
+  EXPECT_TRUE(instance->discard(1, ~0u).has_value());
+}
+
+TEST_F(InstanceTest, StateRoundTrips) {
+  make();
+  ASSERT_EQ(instance->boot(), Problem{});
+  fake->counter = 12345;
+  fake->vcpus[1].r[3] = 77;
+  fake->gic.spi[10] = {AMPHION_LINE_ENABLED | AMPHION_LINE_EDGE, 0xa0, 1, 0};
+  fake->access(machine::pl011.base + 0x38, true, 0x30);
+  machine::InstanceState state;
+  ASSERT_EQ(instance->save(state), Problem{});
+  EXPECT_EQ(machine::validate(state), std::nullopt);
+  EXPECT_EQ(state.counter(), 12345u);
+  EXPECT_EQ(state.vcpus(1).r(3), 77u);
+
+  make();  // another one
+  ASSERT_EQ(instance->restore(state), Problem{});
+  EXPECT_EQ(fake->counter, 12345u);
+  EXPECT_EQ(fake->gic.spi[10].priority, 0xa0);
+  machine::InstanceState again;
+  ASSERT_EQ(instance->save(again), Problem{});
+  EXPECT_EQ(again.SerializeAsString(), state.SerializeAsString());
+}
+
+TEST_F(InstanceTest, RefusesTheStateOfAnother) {
+  make();
+  ASSERT_EQ(instance->boot(), Problem{});
+  machine::InstanceState state;
+  ASSERT_EQ(instance->save(state), Problem{});
+  auto other = state;
+  other.set_counter_frequency(24'000'000);
+  EXPECT_EQ(*instance->restore(other), "the saved state's counter runs at 24000000 Hz, this board's at 62500000");
+  other = state;
+  other.mutable_shape()->set_memory_bytes(128u << 20);
+  EXPECT_TRUE(instance->restore(other).has_value());
+  other = state;
+  other.mutable_virtio(0)->mutable_blk()->set_capacity_sectors(5);
+  EXPECT_EQ(*instance->restore(other), "the saved state is of an instance with a disk of another size");
+  ASSERT_EQ(instance->run(), Problem{});
+  EXPECT_TRUE(instance->save(state).has_value());
+  EXPECT_TRUE(instance->restore(state).has_value());
+}
+
+TEST_F(InstanceTest, KeysAreTakenUpToTheBoundAndWait) {
+  make();
+  std::vector<devices::InputEvent> many(devices::VirtioInput::most_waiting + 10);
+  for (std::size_t i = 0; i < many.size(); ++i) many[i] = {i + 1, 1, 30, 1};
+  EXPECT_EQ(instance->keys(many), devices::VirtioInput::most_waiting);
+  EXPECT_EQ(instance->keys_reached(), 0u);
+}
+
+TEST_F(InstanceTest, EndsWithTheObject) {
+  make();
+  ASSERT_EQ(instance->run(), Problem{});
+  instance.reset();
+  EXPECT_TRUE(fake->destroyed);
+}
+
+TEST(MappedMemory, ATouchThatCannotBePopulatedIsAnAnswer) {
+  char name[] = "/tmp/amphion-memory-XXXXXX";
+  const int fd = mkstemp(name);
+  unlink(name);
+  ASSERT_EQ(ftruncate(fd, 32 * 4096), 0);
+  // Pages beyond the file's end: SIGBUS, as beyond an instance's bound.
+  void* p = mmap(nullptr, 64 * 4096, PROT_READ | PROT_WRITE, MAP_SHARED, fd, 0);
+  MappedMemory memory({static_cast<std::byte*>(p), 64 * 4096});
+  std::array<std::byte, 8> bytes{};
+  EXPECT_TRUE(memory.write(machine::ram_base + 5 * 4096 - 4, bytes));
+  EXPECT_TRUE(memory.store16(machine::ram_base + 8 * 4096, 1));
+  EXPECT_EQ(memory.take_dirty()[0], 0b1'0011'0000u);
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_FALSE(memory.write(machine::ram_base + 40 * 4096, bytes));
+    EXPECT_FALSE(memory.read(machine::ram_base + 40 * 4096, bytes));
+    EXPECT_EQ(memory.load16(machine::ram_base + 40 * 4096), std::nullopt);
+    EXPECT_FALSE(memory.touch(40));
+  }
+  EXPECT_TRUE(memory.touch(31));
+  EXPECT_FALSE(memory.read(machine::ram_base + 64 * 4096 - 7, bytes));
+  EXPECT_FALSE(memory.contains(machine::ram_base - 1, 1));
+  EXPECT_EQ(memory.load16(machine::ram_base + 1), std::nullopt);
+  munmap(p, 64 * 4096);
+  close(fd);
+}
+
+}  // namespace
+}  // namespace amphion::instance
