@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
-// A ticket lock: first come, first served. Interrupts stay masked while the hypervisor runs, so a holder is never
-// interrupted on its own CPU. Lock order (outer to inner) stands in hyp/README.md; of the locks in this library:
-// Stage2 -> PagePool; Vgic takes no other lock.
-// Freestanding (libstdc++'s <atomic> is not, for AArch32 without floating point: hence the built-ins).
+// A lock that whoever comes first after a release takes. Not a queue: on an emulated board a CPU is a thread that may
+// not be running, and the first in a queue would hold up all behind it. Interrupts stay masked while the hypervisor
+// runs, so a holder is never interrupted on its own CPU. Lock order (outer to inner) stands in hyp/README.md; of the
+// locks in this library: Stage2 -> PagePool; Vgic takes no other lock. Freestanding (libstdc++'s <atomic> is not, for
+// AArch32 without floating point: hence the built-ins).
 #pragma once
 
 #include <cstdint>
@@ -16,10 +17,11 @@ class SpinLock {
   SpinLock& operator=(const SpinLock&) = delete;
 
   void lock() {
-    const std::uint32_t ticket = __atomic_fetch_add(&next_, 1, __ATOMIC_RELAXED);
-    while (__atomic_load_n(&serving_, __ATOMIC_ACQUIRE) != ticket) relax();
+    while (__atomic_exchange_n(&held_, 1u, __ATOMIC_ACQUIRE) != 0) {
+      while (__atomic_load_n(&held_, __ATOMIC_RELAXED) != 0) relax();
+    }
   }
-  void unlock() { __atomic_store_n(&serving_, serving_ + 1, __ATOMIC_RELEASE); }
+  void unlock() { __atomic_store_n(&held_, 0u, __ATOMIC_RELEASE); }
 
  private:
   static void relax() {
@@ -28,8 +30,7 @@ class SpinLock {
 #endif
   }
 
-  std::uint32_t next_ = 0;
-  std::uint32_t serving_ = 0;  // written by the holder only
+  std::uint32_t held_ = 0;
 };
 
 class [[nodiscard]] LockGuard {

@@ -58,6 +58,18 @@ std::uint32_t Vgic::route(std::uint32_t vcpu, std::uint32_t intid) {
   return l.targets == 0 ? max_vcpus : static_cast<std::uint32_t>(__builtin_ctz(l.targets));
 }
 
+// One store: idle() reads without the lock, and must not miss a line that stays.
+void Vgic::put_work(std::uint32_t vcpu, std::uint32_t index, std::uint32_t value) {
+  __atomic_store_n(&cpus_[vcpu].work[index], value, __ATOMIC_RELAXED);
+}
+
+bool Vgic::idle(std::uint32_t vcpu) const {
+  for (const std::uint32_t& word : cpus_[vcpu].work) {
+    if (__atomic_load_n(&word, __ATOMIC_RELAXED) != 0) return false;
+  }
+  return true;
+}
+
 // After any change of a line: moves its work bit to where it belongs, and tells whom to kick.
 Vgic::Mask Vgic::refresh(std::uint32_t vcpu, std::uint32_t intid) {
   const Line& l = line(vcpu, intid);
@@ -65,11 +77,13 @@ Vgic::Mask Vgic::refresh(std::uint32_t vcpu, std::uint32_t intid) {
   const std::uint32_t bit = 1u << intid % 32;
   const bool wanted = l.enabled && pending(l);
   if (intid >= private_lines) {
-    for (Cpu& cpu : cpus_) cpu.work[intid / 32] &= ~bit;
+    for (std::uint32_t other = 0; other < max_vcpus; ++other) {
+      if (other != to) put_work(other, intid / 32, cpus_[other].work[intid / 32] & ~bit);
+    }
   }
   if (to == max_vcpus) return 0;
-  std::uint32_t& word = cpus_[to].work[intid / 32];
-  word = l.active || l.loaded || wanted ? word | bit : word & ~bit;
+  const std::uint32_t word = cpus_[to].work[intid / 32];
+  put_work(to, intid / 32, l.active || l.loaded || wanted ? word | bit : word & ~bit);
   if (l.loaded) return outdated(l) ? 1u << to : 0;
   return wanted && !l.active && group_enabled(l) ? 1u << to : 0;
 }

@@ -153,6 +153,9 @@ class Vgic {
   [[nodiscard]] bool group_enabled(const Line& l) const;
   [[nodiscard]] std::uint32_t route(std::uint32_t vcpu, std::uint32_t intid);
   Mask refresh(std::uint32_t vcpu, std::uint32_t intid);
+  void put_work(std::uint32_t vcpu, std::uint32_t index, std::uint32_t value);
+  // Nothing for flush, sync or deliverable to do. Without the lock: what comes later also kicks the vCPU.
+  [[nodiscard]] bool idle(std::uint32_t vcpu) const;
   Mask input(std::uint32_t vcpu, std::uint32_t intid, bool level);
   [[nodiscard]] bool outdated(const Line& l) const;
   void reset_line(std::uint32_t vcpu, std::uint32_t intid);

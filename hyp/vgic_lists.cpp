@@ -88,10 +88,11 @@ void Vgic::select(std::uint32_t vcpu, Selection& selection) {
 }
 
 void Vgic::flush(std::uint32_t vcpu) {
-  const LockGuard guard(lock_);
   VgicCpu& interface = cpus_[vcpu].interface;
   interface.used = 0;
   interface.hcr = hcr_en;
+  if (idle(vcpu)) return;
+  const LockGuard guard(lock_);
   Selection selection;
   select(vcpu, selection);
   const auto& [active, pending_now, unlisted] = selection;
@@ -153,9 +154,10 @@ std::uint32_t Vgic::load_sgi(Line& l) {
 }
 
 Vgic::Mask Vgic::sync(std::uint32_t vcpu) {
-  const LockGuard guard(lock_);
   VgicCpu& interface = cpus_[vcpu].interface;
   const std::uint32_t ended = interface.hcr >> hcr_eoicount_shift;
+  if (ended == 0 && interface.used == 0) return 0;
+  const LockGuard guard(lock_);
   interface.hcr &= (1u << hcr_eoicount_shift) - 1;
   if (ended != 0) end_unlisted(vcpu, ended);
   Mask kick = 0;
@@ -212,6 +214,7 @@ void Vgic::end_unlisted(std::uint32_t vcpu, std::uint32_t count) {
 
 // 3.3: the highest pending interrupt of an enabled group, if it passes GICV_PMR and preempts what is active.
 bool Vgic::deliverable(std::uint32_t vcpu) {
+  if (idle(vcpu)) return false;
   const LockGuard guard(lock_);
   const Cpu& cpu = cpus_[vcpu];
   const std::uint32_t vmcr = cpu.interface.vmcr;
