@@ -30,14 +30,12 @@ static_assert(offsetof(amphion_vcpu, lr_usr) - offsetof(amphion_vcpu, r) == 56);
 static_assert(offsetof(amphion_vcpu, pc) - offsetof(amphion_vcpu, r) == 60);
 static_assert(offsetof(amphion_vcpu, cpsr) - offsetof(amphion_vcpu, r) == 64);
 
-// HCR (B4.1.66): stage 2, set/way invalidation also cleans, IRQ and FIQ come to us, barriers and maintenance reach the
-// inner shareable domain, WFI, WFE, SMC, implementation defined registers and ACTLR trap. TID3, TVM and TSW stay clear:
-// a vCPU has one home CPU, where its set/way operations do what they do on hardware.
+// HCR (B4.1.66): stage 2, set/way invalidation also cleans, IRQ and FIQ come to us, WFI, WFE, SMC, implementation
+// defined registers and ACTLR trap. TID3, TVM and TSW stay clear: a vCPU has one home CPU, where its set/way operations
+// do what they do on hardware. FB and BSU stay clear for the same reason: a local operation or barrier is local there.
 constexpr u32 hcr_vm = 1u << 0, hcr_swio = 1u << 1, hcr_ptw = 1u << 2, hcr_fmo = 1u << 3, hcr_imo = 1u << 4,
-              hcr_fb = 1u << 9, hcr_bsu_inner = 1u << 10, hcr_twi = 1u << 13, hcr_twe = 1u << 14, hcr_tsc = 1u << 19,
-              hcr_tidcp = 1u << 20, hcr_tac = 1u << 21;
-constexpr u32 hcr =
-    hcr_vm | hcr_swio | hcr_ptw | hcr_fmo | hcr_imo | hcr_fb | hcr_bsu_inner | hcr_twi | hcr_tsc | hcr_tidcp | hcr_tac;
+              hcr_twi = 1u << 13, hcr_twe = 1u << 14, hcr_tsc = 1u << 19, hcr_tidcp = 1u << 20, hcr_tac = 1u << 21;
+constexpr u32 hcr = hcr_vm | hcr_swio | hcr_ptw | hcr_fmo | hcr_imo | hcr_twi | hcr_tsc | hcr_tidcp | hcr_tac;
 constexpr u32 hdcr = 1u << 11 | 1u << 10 | 1u << 9 | 1u << 6;  // debug (TDRA, TDOSA, TDA), performance monitors (TPM)
 constexpr u32 hcptr = 1u << 20 | 0x33ffu;                      // trace, and coprocessors without a purpose here
 constexpr u32 fpexc_enable = 1u << 30;
