@@ -68,28 +68,36 @@ static int amphion_instance_begin(struct amphion_instance *inst, const struct am
 	return 0;
 }
 
-/*
- * Stops the instance and gives everything back. Accesses that are under way are answered with
- * zeros, for the hypervisor stops a vCPU only between two instructions.
- */
-static void amphion_instance_end(struct amphion_instance *inst)
+static bool amphion_instance_stop(struct amphion_instance *inst)
 {
 	int tries;
-	s32 err;
 
 	amphion_hvc(AMPHION_HC_PAUSE, inst->id, 0, 0, NULL);
 	for (tries = 0; tries < END_TRIES; tries++) {
 		amphion_request_abandon(inst);
-		err = amphion_hvc(AMPHION_HC_DESTROY, inst->id, 0, 0, NULL);
-		if (err != AMPHION_ESTATE && err != AMPHION_EBUSY)
-			break;
+		if (amphion_state_stopped(inst))
+			return true;
 		wait_event_timeout(inst->wait,
 				   READ_ONCE(inst->requests->events) & AMPHION_EVENT_PAUSED,
 				   msecs_to_jiffies(50));
 	}
+	return false;
+}
+
+/*
+ * Stops the instance and gives everything back. Accesses that are under way are answered with zeros, for the
+ * hypervisor stops a vCPU only between two instructions. Nothing maps the memory any more.
+ */
+static void amphion_instance_end(struct amphion_instance *inst)
+{
+	int err = -EBUSY;
+
+	if (amphion_instance_stop(inst)) {
+		amphion_memory_drop(inst, 0, inst->memory_pages);
+		err = amphion_call(AMPHION_HC_DESTROY, inst->id, 0, 0);
+	}
 	amphion_unregister(inst);
-	if (WARN(err, "amphion: instance %u does not end (%d); its pages are lost\n", inst->id,
-		 err))
+	if (WARN(err, "amphion: instance %u does not end (%d); its pages are lost\n", inst->id, err))
 		return; /* the hypervisor still writes to the request page */
 	amphion_instance_free(inst);
 }

@@ -55,12 +55,14 @@ void amphion_request_abandon(struct amphion_instance *inst);
 
 /* memory.c */
 int amphion_memory_mmap(struct file *file, struct vm_area_struct *vma);
+int amphion_memory_drop(struct amphion_instance *inst, u32 first_page, u32 pages);
 long amphion_memory_discard(struct amphion_instance *inst, struct address_space *mapping,
 			    const struct amphion_range __user *user);
 long amphion_memory_log(struct amphion_instance *inst, const u32 __user *user);
 long amphion_memory_bitmap(struct amphion_instance *inst, const struct amphion_bitmap __user *user);
 
 /* state.c: structures that pass through the bounce page */
+bool amphion_state_stopped(struct amphion_instance *inst);
 long amphion_state_vcpu_get(struct amphion_instance *inst, struct amphion_vcpu_io __user *user);
 long amphion_state_vcpu_set(struct amphion_instance *inst,
 			    const struct amphion_vcpu_io __user *user);

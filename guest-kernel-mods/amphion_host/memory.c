@@ -4,10 +4,13 @@
  * bitmaps. The pages are the hypervisor's; the host's kernel has no struct page for them.
  */
 #include <linux/bitmap.h>
+#include <linux/sched.h>
 #include <linux/uaccess.h>
 
 #include "hypercall.h"
 #include "instance.h"
+
+#define DROP_PAGES 256u
 
 static vm_fault_t amphion_fault(struct vm_fault *vmf)
 {
@@ -48,6 +51,22 @@ static bool range_valid(const struct amphion_instance *inst, u32 first, u32 page
 	return pages && pages <= inst->memory_pages && first <= inst->memory_pages - pages;
 }
 
+/*
+ * Frees pages that are mapped nowhere. In pieces, because the hypervisor scrubs them with this CPU's interrupts held.
+ */
+int amphion_memory_drop(struct amphion_instance *inst, u32 first_page, u32 pages)
+{
+	int err = 0;
+	u32 piece;
+
+	for (; pages && !err; first_page += piece, pages -= piece) {
+		piece = min(pages, DROP_PAGES);
+		err = amphion_call(AMPHION_HC_DISCARD, inst->id, first_page, piece);
+		cond_resched();
+	}
+	return err;
+}
+
 long amphion_memory_discard(struct amphion_instance *inst, struct address_space *mapping,
 			    const struct amphion_range __user *user)
 {
@@ -61,7 +80,7 @@ long amphion_memory_discard(struct amphion_instance *inst, struct address_space 
 	mutex_lock(&inst->memory_lock);
 	unmap_mapping_range(mapping, (loff_t)range.first_page << PAGE_SHIFT,
 			    (loff_t)range.pages << PAGE_SHIFT, 1);
-	err = amphion_call(AMPHION_HC_DISCARD, inst->id, range.first_page, range.pages);
+	err = amphion_memory_drop(inst, range.first_page, range.pages);
 	mutex_unlock(&inst->memory_lock);
 	return err;
 }

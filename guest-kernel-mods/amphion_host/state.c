@@ -8,6 +8,18 @@
 #include "hypercall.h"
 #include "instance.h"
 
+bool amphion_state_stopped(struct amphion_instance *inst)
+{
+	const struct amphion_stats *stats = inst->bounce;
+	bool stopped;
+
+	mutex_lock(&inst->call_lock);
+	stopped = !amphion_call(AMPHION_HC_STATS, inst->id, virt_to_phys(inst->bounce), 0) &&
+		  !READ_ONCE(stats->state);
+	mutex_unlock(&inst->call_lock);
+	return stopped;
+}
+
 long amphion_state_get(struct amphion_instance *inst, u32 function, u32 r3, void __user *user,
 		       size_t bytes)
 {
