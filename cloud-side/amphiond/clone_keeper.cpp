@@ -147,8 +147,6 @@ void CloneKeeper::kill() {
   journal_.reset();
   present_ = false;
   paused_ = false;
-  console_open_ = false;
-  screen_ = {};
 }
 
 link::Result<link::SavedState> CloneKeeper::stop() {

@@ -208,10 +208,10 @@ void Device::on(link::Session& session, const link::pb::StatusQuery& query) {
 
 void Device::on(link::Session& session, const link::pb::ConsoleOpen& open) {
   const auto instance = find(open.instance());
-  if (instance && instance->clone().present()) return instance->clone().open_console(true);
+  if (instance && instance->lives_here()) return instance->clone().open_console(true);
   link::pb::ConsoleClose refused;
   refused.set_instance(open.instance());
-  refused.set_reason(open.instance() + " does not run in the cloud");
+  refused.set_reason(open.instance() + " is not in the cloud");
   (void)session.send(refused);
 }
 

@@ -136,7 +136,7 @@ void Instance::act_on(Verdict verdict, const link::InstanceRecord& record) {
 
 bool Instance::begin_handover(const char* activity) {
   std::unique_lock lock(mutex_);
-  if (!idle_.wait_for(lock, std::chrono::seconds(2), [this] { return !handover_runs_; })) return false;
+  if (!idle_.wait_for(lock, std::chrono::seconds(8), [this] { return !handover_runs_; })) return false;
   if (handover_.joinable()) handover_.join();  // it has said that it is done
   handover_runs_ = true;
   cancelled_ = false;
@@ -207,7 +207,7 @@ void Instance::undock(link::Session& session, const link::pb::UndockRequest& req
     }
     return refuse_undock(request, channel.error().text, 0);
   }
-  launch([this, request, channel = *channel] { run_undock(channel, request); });
+  launch([this, request, channel = std::move(*channel)]() mutable { run_undock(std::move(channel), request); });
 }
 
 void Instance::refuse_undock(const link::pb::UndockRequest& request, const std::string& reason,
@@ -221,7 +221,7 @@ void Instance::refuse_undock(const link::pb::UndockRequest& request, const std::
   tell_(refused);
 }
 
-void Instance::run_undock(const std::shared_ptr<link::Channel>& channel, const link::pb::UndockRequest& request) {
+void Instance::run_undock(std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request) {
   check_base();
   const auto known = record();
   if (!known || known->place != link::pb::SIDE_CLOUD) return refuse_undock(request, name_ + " is not in the cloud", 0);
@@ -233,7 +233,7 @@ void Instance::run_undock(const std::shared_ptr<link::Channel>& channel, const l
     (void)keeper_.set_size(known->shape.memory_bytes, known->shape.vcpus);
     return;
   }
-  send_home(*channel, request, *known);
+  send_home(std::move(channel), request, *known);
 }
 
 bool Instance::shrunk(const link::pb::UndockRequest& request, const link::InstanceRecord& record) {
@@ -265,7 +265,7 @@ bool Instance::shrunk(const link::pb::UndockRequest& request, const link::Instan
   return counted.ok() && uses <= request.bound_bytes();
 }
 
-void Instance::send_home(link::Channel& channel, const link::pb::UndockRequest& request,
+void Instance::send_home(std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request,
                          const link::InstanceRecord& record) {
   set_activity("leaving");
   std::optional<LeavingImage> image;
@@ -280,11 +280,17 @@ void Instance::send_home(link::Channel& channel, const link::pb::UndockRequest& 
   link::SourceOptions options;
   options.bound_bytes = request.bound_bytes();
   options.vcpus_allowed = request.vcpus_allowed();
-  link::HandoverSource engine(channel, host_.records, *image, name_, options);
+  link::HandoverSource engine(*channel, host_.records, *image, name_, options);
   set_cancel([&engine] { engine.cancel(); });
   const auto report = engine.run();
   set_cancel(nullptr);
+  channel.reset();  // so that the phone may offer it again at once
   log_report(name_, "undock", report);
+  image->keep_copy();
+  if (!lives_here()) {
+    keeper_.open_console(false);
+    keeper_.watch_screen(std::chrono::milliseconds(0));
+  }
   if (report.outcome == link::Outcome::stuck) keeper_.set_note(report.reason);
   check_base();
 }
@@ -306,14 +312,18 @@ link::Result<link::pb::InputAck> Instance::input(const link::pb::InputEvents& ev
       const std::lock_guard lock(mutex_);
       if (!handover_runs_) break;
     }
-    const auto known = record();
-    if (!known || known->place != link::pb::SIDE_CLOUD) break;
+    if (!lives_here()) break;
     std::this_thread::sleep_for(std::chrono::milliseconds(20));
   }
   return keeper_.input(events);
 }
 
 // ---- what it is like ----
+
+bool Instance::lives_here() {
+  const auto known = record();
+  return known && known->place == link::pb::SIDE_CLOUD;
+}
 
 link::pb::InstanceStatus Instance::status() {
   link::pb::InstanceStatus status;

@@ -46,19 +46,22 @@ class Instance {
 
   // Events for the clone. While the instance has just been committed and its clone starts, waits for it a little.
   link::Result<link::pb::InputAck> input(const link::pb::InputEvents& events);
+  // It is in the cloud by its record; its clone may still be starting.
+  [[nodiscard]] bool lives_here();
   CloneKeeper& clone() { return keeper_; }
   [[nodiscard]] link::pb::InstanceStatus status();
   [[nodiscard]] nlohmann::json describe();
 
  private:
   [[nodiscard]] std::optional<link::InstanceRecord> record();
-  bool begin_handover(const char* activity);  // false: one is under way, and did not end within two seconds
+  bool begin_handover(const char* activity);  // false: one is under way, and did not end within some seconds
   void launch(std::function<void()> work);
   void run_dock(const link::pb::Offer& offer, link::Channel& channel);
-  void run_undock(const std::shared_ptr<link::Channel>& channel, const link::pb::UndockRequest& request);
+  void run_undock(std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request);
   void refuse_undock(const link::pb::UndockRequest& request, const std::string& reason, std::uint64_t uses_bytes);
   [[nodiscard]] bool shrunk(const link::pb::UndockRequest& request, const link::InstanceRecord& record);
-  void send_home(link::Channel& channel, const link::pb::UndockRequest& request, const link::InstanceRecord& record);
+  void send_home(std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request,
+                 const link::InstanceRecord& record);
   void report_progress(const link::pb::UndockRequest& request, const char* phase, std::uint64_t uses_bytes);
   link::Status start_clone(const link::InstanceRecord& record);
   void check_base();

@@ -51,10 +51,15 @@ void LeavingImage::resume() {
 
 void LeavingImage::left(std::uint64_t generation) {
   clone_.end();
+  left_in_ = generation;
+}
+
+void LeavingImage::keep_copy() {
+  if (left_in_ == 0) return;
   sent_.reset();
   const auto done = guarded([&] {
-    folder_.finish_staging(generation);
-    folder_.keep_only(generation);
+    folder_.finish_staging(left_in_);
+    folder_.keep_only(left_in_);
     folder_.discard_run();
   });
   if (!done) spdlog::warn("the synchronised copy is lost, the next dock sends everything: {}", done.error().text);

@@ -33,6 +33,9 @@ class LeavingImage final : public link::SourceImage {
   link::Result<link::SavedState> stop() override;
   void resume() override;
   void left(std::uint64_t generation) override;
+  // After the hand-over: if the instance has left, keeps what the phone has as the new synchronised copy. Not part of
+  // left(), which the other side waits for. If it is never called, the next dock sends everything.
+  void keep_copy();
 
  private:
   InstanceFolder folder_;
@@ -41,6 +44,7 @@ class LeavingImage final : public link::SourceImage {
   Image live_;
   std::optional<Image> sent_;
   std::vector<link::RegionSize> regions_;
+  std::uint64_t left_in_ = 0;  // generation; 0: it has not left
 };
 
 }  // namespace amphion::cloud

@@ -138,6 +138,7 @@ link::HandoverReport QemuPhone::dock() {
   options.vcpus_allowed = options_.vcpus_allowed;
   reached_ = typed_.size();
   auto report = link::HandoverSource(*channel, records_, image, name, options).run();
+  image.keep_copy();
   if (!here()) open_console();
   return report;
 }

@@ -41,7 +41,8 @@ class FakePhone final : public link::Session::Handler, public link::SourceImage,
     link::pb::Hello hello;
     hello.set_side(link::pb::SIDE_PHONE);
     hello.set_name(name_);
-    for (const auto& claim : *records_.claims()) *hello.add_instances() = claim;
+    const auto claims = records_.claims();
+    for (const auto& claim : *claims) *hello.add_instances() = claim;
     auto opened = link::Session::open(std::move(mine), hello, *this);
     if (!opened) return;
     session_ = *opened;
@@ -57,7 +58,15 @@ class FakePhone final : public link::Session::Handler, public link::SourceImage,
   }
   [[nodiscard]] bool connected() { return session_ && !closed_; }
 
+  // Tries again while the cloud still finishes an earlier hand-over.
   link::HandoverReport dock() {
+    while (true) {
+      auto report = dock_once();
+      if (report.reason.find("under way") == std::string::npos) return report;
+      std::this_thread::sleep_for(std::chrono::milliseconds(10));
+    }
+  }
+  link::HandoverReport dock_once() {
     auto channel = session_->channel(instance_);
     if (!channel) return {link::Outcome::aborted, 0, channel.error().text, {}};
     link::SourceOptions options;
