@@ -5,6 +5,7 @@
 
 #include "cloud-side/qemu/cpu.hpp"
 #include "cloud-side/qemu/gic.hpp"
+#include "cloud-side/qemu/lines.hpp"
 #include "cloud-side/qemu/pci.hpp"
 #include "cloud-side/qemu/stream.hpp"
 #include "cloud-side/qemu/uart.hpp"
@@ -72,11 +73,12 @@ void write_state(const machine::InstanceState& state, Stream& stream) {
   if (clock.counter > std::uint64_t{std::numeric_limits<std::int64_t>::max()} / clock.period_ns)
     throw StreamError("the instance's counter is beyond what QEMU can count");
   stream.section("timer").set(clock_field, clock.counter * clock.period_ns);
+  const machine::Gic gic = settle_lines(state);
   for (std::uint32_t n = 0; n < vcpus; ++n) {
-    const Presented lines = present(state.gic(), n);
+    const Presented lines = present(gic, n);
     vcpu_from_neutral(state.vcpus(static_cast<int>(n)), n, clock, lines.irq, lines.fiq, stream);
   }
-  gic_from_neutral(state.gic(), stream.section("arm_gic"));
+  gic_from_neutral(gic, stream.section("arm_gic"));
   uart_from_neutral(state.pl011(), stream.section("pl011"));
   for (const auto& device : state.virtio()) {
     Section& section = stream.matching(slot_prefix(device.slot()), "");

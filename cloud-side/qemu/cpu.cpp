@@ -39,6 +39,7 @@ struct Register {
   std::uint64_t (*get)(const Cp15&);
   void (*set)(Cp15&, std::uint64_t);
   std::vector<Alias> aliases;  // the first one that is there is read; all are written
+  bool constant = false;       // QEMU's Cortex-A7 has it as a constant and refuses any other value: not written
 };
 
 #define AMPHION_CP15(name)                                 \
@@ -61,7 +62,7 @@ std::vector<Alias> wide(std::uint64_t wide_form, std::uint64_t arm) {
 const std::vector<Register>& registers() {
   static const std::vector<Register> table{
       {AMPHION_CP15(sctlr), banked(cp(15, 1, 0, 0, 0), a64(0, 1, 0, 0))},
-      {AMPHION_CP15(actlr), banked(cp(15, 1, 0, 0, 1), a64(0, 1, 0, 1))},
+      {AMPHION_CP15(actlr), banked(cp(15, 1, 0, 0, 1), a64(0, 1, 0, 1)), true},
       {AMPHION_CP15(cpacr), banked(cp(15, 1, 0, 0, 2), a64(0, 1, 0, 2))},
       {AMPHION_CP15(ttbr0), wide(a64(0, 2, 0, 0), cp(15, 2, 0, 0, 0))},
       {AMPHION_CP15(ttbr1), wide(a64(0, 2, 0, 1), cp(15, 2, 0, 0, 1))},
@@ -69,16 +70,16 @@ const std::vector<Register>& registers() {
       {AMPHION_CP15(dacr), banked(cp(15, 3, 0, 0, 0))},
       {AMPHION_CP15(dfsr), banked(cp(15, 5, 0, 0, 0), a64(0, 5, 2, 0))},
       {AMPHION_CP15(ifsr), banked(cp(15, 5, 0, 0, 1))},
-      {AMPHION_CP15(adfsr), banked(cp(15, 5, 0, 1, 0), a64(0, 5, 1, 0))},
-      {AMPHION_CP15(aifsr), banked(cp(15, 5, 0, 1, 1), a64(0, 5, 1, 1))},
+      {AMPHION_CP15(adfsr), banked(cp(15, 5, 0, 1, 0), a64(0, 5, 1, 0)), true},
+      {AMPHION_CP15(aifsr), banked(cp(15, 5, 0, 1, 1), a64(0, 5, 1, 1)), true},
       {AMPHION_CP15(dfar), banked(cp(15, 6, 0, 0, 0), a64(0, 6, 0, 0), 0)},
       {AMPHION_CP15(ifar), banked(cp(15, 6, 0, 0, 2), a64(0, 6, 0, 0), 32)},
       {AMPHION_CP15(par),
        {{arm64bit | non_secure | 15u << 16 | 7u << 7, 0, true}, {arm64bit | 15u << 16 | 7u << 7, 0, true}}},
       {AMPHION_CP15(mair0), banked(cp(15, 10, 0, 2, 0), a64(0, 10, 2, 0), 0)},
       {AMPHION_CP15(mair1), banked(cp(15, 10, 0, 2, 1), a64(0, 10, 2, 0), 32)},
-      {AMPHION_CP15(amair0), banked(cp(15, 10, 0, 3, 0), a64(0, 10, 3, 0), 0)},
-      {AMPHION_CP15(amair1), banked(cp(15, 10, 0, 3, 1), a64(0, 10, 3, 0), 32)},
+      {AMPHION_CP15(amair0), banked(cp(15, 10, 0, 3, 0), a64(0, 10, 3, 0), 0), true},
+      {AMPHION_CP15(amair1), banked(cp(15, 10, 0, 3, 1), a64(0, 10, 3, 0), 32), true},
       {AMPHION_CP15(vbar), banked(cp(15, 12, 0, 0, 0), a64(0, 12, 0, 0))},
       {AMPHION_CP15(contextidr), banked(cp(15, 13, 0, 0, 1), a64(0, 13, 0, 1))},
       {AMPHION_CP15(tpidrurw), banked(cp(15, 13, 0, 0, 2), a64(3, 13, 0, 2))},
@@ -294,7 +295,8 @@ void vcpu_from_neutral(const Vcpu& vcpu, std::uint32_t index, const CpuClock& cl
   cpu.set(fpscr_field, vcpu.fpscr());
   cpu.set(fpexc_field, vcpu.fpexc());
   const RegisterList list(cpu);
-  for (const Register& reg : registers()) write(cpu, list, reg, reg.get(vcpu.cp15()));
+  for (const Register& reg : registers())
+    if (!reg.constant) write(cpu, list, reg, reg.get(vcpu.cp15()));
   cpu.set("cpu/thumb2ee.env.teecr", vcpu.cp15().teecr());
   cpu.set("cpu/thumb2ee.env.teehbr", vcpu.cp15().teehbr());
   write_timer(vcpu.virtual_timer(), clock, list, virtual_timer, cpu);

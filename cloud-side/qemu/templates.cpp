@@ -102,7 +102,10 @@ link::Status save_to(Qmp& qmp, const fs::path& file) {
 }
 
 link::Status load_from(Qmp& qmp, const fs::path& file) {
-  if (auto answer = qmp.execute("migrate-incoming", {{"uri", "file:" + file.string()}}); !answer) return answer.error();
+  // QEMU stays after a failure, so that its reason can be asked for.
+  if (auto answer = qmp.execute("migrate-incoming", {{"uri", "file:" + file.string()}, {"exit-on-error", false}});
+      !answer)
+    return answer.error();
   return wait_for_migration(qmp);
 }
 

@@ -5,6 +5,7 @@
 #include <google/protobuf/message_lite.h>
 #include <gtest/gtest.h>
 
+#include "cloud-side/qemu/lines.hpp"
 #include "cloud-side/qemu/stream.hpp"
 #include "cloud-side/qemu/templates.hpp"
 #include "cloud-side/qemu/virtio.hpp"
@@ -102,7 +103,6 @@ machine::InstanceState Adapter::busy() {
     cpu.set_gicc_apr(1u << 20);
     for (auto& line : *cpu.mutable_private_lines()) line.set_priority(0xa0);
     cpu.mutable_private_lines(27)->set_enabled(true);
-    cpu.mutable_private_lines(27)->set_level(true);
   }
   gic.mutable_cpus(1)->set_sgi_sources(3, 1);
   gic.mutable_cpus(1)->mutable_private_lines(3)->set_pending(true);
@@ -120,6 +120,9 @@ machine::InstanceState Adapter::busy() {
   s.mutable_pl011()->set_dr_fifo_count(5);
   s.mutable_pl011()->set_imsc(0x50);
   s.mutable_pl011()->set_ris(0x20);
+  // No line may contradict its device.
+  s.mutable_virtio(2)->set_interrupt_status(1);
+  *s.mutable_gic() = settle_lines(s);
   return s;
 }
 
@@ -174,6 +177,23 @@ TEST_F(Adapter, ADueTimerExpiresAtOnceAndAnotherInItsTime) {
   EXPECT_EQ(stream.section("cpu", 0).get("gt_timer[GTIMER_VIRT]"), s.counter() * 16);
   EXPECT_EQ(stream.section("cpu", 1).get("gt_timer[GTIMER_VIRT]"), (s.counter() + 1) * 16);
   EXPECT_EQ(stream.section("timer").get("cpu_clock_offset"), s.counter() * 16);
+}
+
+TEST_F(Adapter, LinesFollowTheirDevices) {
+  machine::InstanceState s = cold();
+  s.set_counter(1000);
+  s.mutable_vcpus(1)->mutable_virtual_timer()->set_ctl(1);
+  s.mutable_vcpus(1)->mutable_virtual_timer()->set_cval(1000);
+  s.mutable_vcpus(0)->mutable_virtual_timer()->set_ctl(3);  // due, but masked
+  s.mutable_virtio(0)->set_interrupt_status(1);
+  s.mutable_gic()->mutable_spis(16)->set_edge(true);
+  s.mutable_gic()->mutable_spis(1)->set_level(true);  // stale
+  const machine::Gic gic = settle_lines(s);
+  EXPECT_TRUE(gic.cpus(1).private_lines(27).level());
+  EXPECT_FALSE(gic.cpus(0).private_lines(27).level());
+  EXPECT_TRUE(gic.spis(16).level());
+  EXPECT_TRUE(gic.spis(16).pending());
+  EXPECT_FALSE(gic.spis(1).level());
 }
 
 TEST_F(Adapter, AnotherNumberOfVcpusIsRefused) {
