@@ -115,7 +115,7 @@ Status HomeImage::within_bound() const {
   const std::uint64_t bound = slot_.config_.bound_bytes;
   if (pages * block_bytes <= bound) return {};
   return {ErrorCode::invalid, slot_.name() + " uses " + std::to_string(mib(pages * block_bytes)) +
-                                  " MiB, this phone gives it " + std::to_string(mib(bound))};
+                                  " MiB, this phone gives it " + std::to_string(mib(bound)) + " MiB"};
 }
 
 Status HomeImage::make_durable(const std::string& sealed) { return image_->seal(sealed); }

@@ -20,7 +20,8 @@ class ControlServerTest : public testing::Test {
  protected:
   void start(bool tls) {
     server_ = std::make_unique<ControlServer>(
-        ControlOptions{tls ? "127.0.0.1:0" : "", folder_.path(), folder_.path() + "/socket"}, commands_);
+        ControlOptions{tls ? "127.0.0.1:" + fakes::free_port() : "", folder_.path(), folder_.path() + "/socket"},
+        commands_);
     server_->start();
   }
   void certificates(const std::string& folder) {

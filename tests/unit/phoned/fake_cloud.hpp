@@ -158,6 +158,12 @@ class FakeCloud : private link::Session::Handler {
 
   void on_message(link::Session& session, link::Message message) override {
     if (const auto* events = std::get_if<link::pb::InputEvents>(&message)) return receive(session, *events);
+    if (const auto* query = std::get_if<link::pb::StatusQuery>(&message)) {
+      link::pb::StatusReply reply;
+      reply.set_query(query->query());
+      (void)session.send(reply);
+      return;
+    }
     const auto* undock = std::get_if<link::pb::UndockRequest>(&message);
     if (undock == nullptr) return;
     if (!refuse_undock_.empty()) {

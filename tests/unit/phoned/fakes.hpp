@@ -3,7 +3,10 @@
 // Thread safety: FakeInstance as LiveInstance says.
 #pragma once
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <condition_variable>
 #include <cstdlib>
@@ -125,7 +128,7 @@ class FakeHypervisor {
       auto made = std::make_shared<FakeInstance>(config, disk, std::move(events));
       last = made;
       ++count;
-      return std::shared_ptr<LiveInstance>(made);
+      return std::shared_ptr<LiveInstance>(made.get(), [made](LiveInstance*) {});  // whose end phoned can wait for
     };
   }
   std::shared_ptr<FakeInstance> last;
@@ -142,6 +145,19 @@ inline InstanceConfig small_instance(const std::string& name, const std::string&
   config.kernel = "/kernel";
   config.disk = disk;
   return config;
+}
+
+// Free a moment ago.
+inline std::string free_port() {
+  const int fd = socket(AF_INET, SOCK_STREAM, 0);
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  EXPECT_EQ(bind(fd, reinterpret_cast<const sockaddr*>(&address), length), 0);
+  EXPECT_EQ(getsockname(fd, reinterpret_cast<sockaddr*>(&address), &length), 0);
+  close(fd);
+  return std::to_string(ntohs(address.sin_port));
 }
 
 inline Frame tap(std::uint16_t code) { return {{1, code, 1}, {0, 0, 0}}; }

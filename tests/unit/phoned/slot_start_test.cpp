@@ -189,7 +189,7 @@ TEST_F(SlotStart, BehindFollowsAndStops) {
   theirs.set_place(SIDE_CLOUD);
   slot_->reconcile(&theirs);
   EXPECT_EQ(slot_->summary()["state"], "docked");
-  EXPECT_EQ(live.use_count(), 2) << "phoned let go of it";
+  EXPECT_EQ(live.use_count(), 2) << "phoned let go of it; the test has two";
   EXPECT_EQ(records_.load("work")->place, SIDE_CLOUD);
 }
 
