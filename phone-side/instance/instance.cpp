@@ -3,13 +3,15 @@
 #include "phone-side/instance/instance.hpp"
 
 #include <algorithm>
+#include <chrono>
 #include <utility>
 
 namespace amphion::instance {
 namespace {
 
 constexpr std::size_t uart_waiting_bytes = 64 * 1024;
-constexpr std::uint32_t touch_batch = 1024;  // pages touched without letting the guest's accesses in between
+constexpr std::chrono::seconds stop_patience{10};  // until an end that is on its way is heard of
+constexpr std::uint32_t touch_batch = 1024;        // pages touched without letting the guest's accesses in between
 
 void append(std::string& out, std::span<const std::byte> bytes) {
   out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
@@ -76,7 +78,7 @@ Instance::Instance(std::unique_ptr<Partition> partition, std::unique_ptr<devices
                      [this](std::uint32_t port, std::span<const std::byte> bytes) {
                        append(port == machine::grow_port ? outbox_.grow : outbox_.console, bytes);
                      },
-                 .discard = [this](std::uint32_t first, std::uint32_t count) { drop_pages(first, count); },
+                 .discard = [this](std::uint32_t first, std::uint32_t count) { balloon_took(first, count); },
              }) {}
 
 Instance::~Instance() {
@@ -124,18 +126,25 @@ Problem Instance::pause() {
   std::unique_lock lock(life_mutex_);
   if (stopped_) return {};
   pause_asked_ = true;
-  if (auto problem = partition_->ask_pause()) {
-    pause_asked_ = false;
-    return stopped_ ? Problem{} : problem;
+  const Problem problem = partition_->ask_pause();
+  if (!problem) {
+    life_changed_.wait(lock, [this] { return stopped_; });
+    return {};
   }
-  life_changed_.wait(lock, [this] { return stopped_; });
-  return {};
+  // It is refused when the guest has just ended or reset itself: the thread will say so.
+  if (life_changed_.wait_for(lock, stop_patience, [this] { return stopped_; })) return {};
+  pause_asked_ = false;
+  return problem;
 }
 
 Problem Instance::allow(std::uint32_t vcpus) { return partition_->allow(vcpus); }
 
 Problem Instance::boot() {
   if (!stopped()) return "only a stopped instance can be started";
+  return start_cold();
+}
+
+Problem Instance::start_cold() {
   if (auto problem = reset_processors()) return problem;
   const std::lock_guard lock(model_mutex_);
   model_.reset();
@@ -143,6 +152,7 @@ Problem Instance::boot() {
   if (auto problem = load(config_.boot, config_.shape, counter_frequency_, memory_)) return problem;
   const std::uint64_t held = config_.shape.memory_bytes - config_.bound_bytes;
   model_.balloon().set_target(static_cast<std::uint32_t>(held / machine::page_bytes));
+  if (auto problem = hold_screen()) return problem;
   return partition_->set_vcpu(0, entry_state(reset_vcpu_));
 }
 
@@ -158,6 +168,37 @@ Problem Instance::populated(Bitmap& bits) {
 void Instance::drop_pages(std::uint32_t first_page, std::uint32_t count) {
   for (std::uint32_t page = first_page; page < first_page + count; ++page) touched_[page / 32] &= ~(1u << (page % 32));
   (void)partition_->discard(first_page, count);  // fails only for pages outside memory, which were sorted out before
+}
+
+// Whoever shows the screen reads it at any time, so the guest cannot give its pages away.
+void Instance::balloon_took(std::uint32_t first_page, std::uint32_t count) {
+  const auto screen_page =
+      static_cast<std::uint32_t>((config_.shape.screen_base() - machine::ram_base) / machine::page_bytes);
+  if (first_page >= screen_page) return;
+  drop_pages(first_page, std::min(count, screen_page - first_page));
+}
+
+Problem Instance::hold_screen() {
+  const std::span<const std::byte> pixels = std::as_bytes(screen());
+  const auto first =
+      static_cast<std::uint32_t>((config_.shape.screen_base() - machine::ram_base) / machine::page_bytes);
+  const auto count = static_cast<std::uint32_t>((pixels.size() + machine::page_bytes - 1) / machine::page_bytes);
+  for (std::uint32_t page = first; page < first + count; ++page)
+    if (!memory_.touch(page)) return "the screen does not fit below the instance's memory bound; raise the bound";
+  return {};
+}
+
+Problem Instance::read_pages(std::uint32_t first_page, std::span<std::byte> out) {
+  const std::size_t count = out.size() / machine::page_bytes;
+  if (out.size() % machine::page_bytes != 0 || count > pages() || first_page > pages() - count)
+    return "pages outside the instance's memory";
+  const std::lock_guard lock(model_mutex_);
+  for (std::uint32_t i = 0; i < count; ++i) {
+    const auto page = out.subspan(std::size_t{i} * machine::page_bytes, machine::page_bytes);
+    if (!memory_.read(machine::ram_base + std::uint64_t{first_page + i} * machine::page_bytes, page))
+      std::fill(page.begin(), page.end(), std::byte{0});
+  }
+  return {};
 }
 
 Problem Instance::discard(std::uint32_t first_page, std::uint32_t count) {

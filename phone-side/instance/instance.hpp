@@ -83,11 +83,15 @@ class Instance final : private devices::InterruptLines {
   [[nodiscard]] Problem flush_disk();
 
   // ---- Memory ----
-  // From ram_base on. Reading or writing a page populates it: look at populated() first; SIGBUS beyond the bound.
+  // From ram_base on. Reading or writing a page populates it: look at populated() first; SIGBUS beyond the bound. While
+  // the guest runs it can give pages back and use up the bound: read with read_pages() then.
   [[nodiscard]] std::span<std::byte> memory();
   [[nodiscard]] Problem populated(Bitmap& pages);
+  // Whole pages from `first_page` on. What cannot be populated reads as zeros: it has no contents.
+  [[nodiscard]] Problem read_pages(std::uint32_t first_page, std::span<std::byte> out);
   [[nodiscard]] Problem discard(std::uint32_t first_page, std::uint32_t pages);
-  [[nodiscard]] std::span<const std::uint16_t> screen();  // machine::Screen's pixels; changes while it runs
+  // machine::Screen's pixels; they change while it runs. They always have memory after boot() or restore().
+  [[nodiscard]] std::span<const std::uint16_t> screen();
 
   // ---- What is written, by the guest and by its devices ----
   [[nodiscard]] Problem track(bool on);  // memory and disk; all clean from here on
@@ -130,10 +134,13 @@ class Instance final : private devices::InterruptLines {
   std::size_t port_input(std::uint32_t port, std::string_view bytes);
 
   void set_stopped(bool stopped);
+  [[nodiscard]] Problem start_cold();
+  [[nodiscard]] Problem hold_screen();  // with model_mutex_
   [[nodiscard]] Problem reset_processors();
-  [[nodiscard]] Problem push_lines();
+  void push_lines();
   [[nodiscard]] Problem check_restorable(const machine::InstanceState& state) const;
-  void drop_pages(std::uint32_t first_page, std::uint32_t pages);  // with model_mutex_
+  void drop_pages(std::uint32_t first_page, std::uint32_t pages);    // with model_mutex_
+  void balloon_took(std::uint32_t first_page, std::uint32_t pages);  // with model_mutex_
   bool touch_pages(const Bitmap& wanted, const Bitmap& populated);
   [[nodiscard]] std::uint32_t pages() const {
     return static_cast<std::uint32_t>(config_.shape.memory_bytes / machine::page_bytes);

@@ -15,13 +15,12 @@ Problem Instance::reset_processors() {
 }
 
 // The GIC's state was replaced: its input lines are what the devices say.
-Problem Instance::push_lines() {
+void Instance::push_lines() {
   partition_->set_line(machine::pl011_irq, levels_[machine::pl011_irq]);
   for (std::uint32_t slot = 0; slot < machine::virtio_slots; ++slot)
     partition_->set_line(machine::virtio_irq + slot, levels_[machine::virtio_irq + slot]);
   for (std::uint32_t pin = 0; pin < 4; ++pin)
     partition_->set_line(machine::pcie_intx_irq + pin, levels_[machine::pcie_intx_irq + pin]);
-  return {};
 }
 
 Problem Instance::save(machine::InstanceState& state) {
@@ -71,7 +70,8 @@ Problem Instance::restore(const machine::InstanceState& state) {
     if (auto problem = partition_->set_vcpu(i, from_state(state.vcpus(static_cast<int>(i))))) return problem;
   if (auto problem = partition_->set_gic(from_state(state.gic()))) return problem;
   if (auto problem = partition_->set_counter(state.counter())) return problem;
-  return push_lines();
+  push_lines();
+  return hold_screen();
 }
 
 }  // namespace amphion::instance

@@ -49,15 +49,14 @@ void Instance::serve_events(std::uint32_t events) {
 // The guest reset itself. If somebody waits for a pause, the new start waits for run().
 void Instance::restart() {
   report();
-  bool asked = false;
+  Problem problem = start_cold();
   {
     const std::lock_guard lock(life_mutex_);
-    asked = pause_asked_;
-    stopped_ = true;  // nobody is told yet: it will go on
+    if (!problem && !pause_asked_) problem = partition_->run();
+    stopped_ = problem.has_value() || pause_asked_;
+    pause_asked_ = false;
+    life_changed_.notify_all();
   }
-  Problem problem = boot();
-  if (problem || asked) set_stopped(true);
-  if (!problem && !asked) problem = run();
   if (events_.restarted) events_.restarted(problem);
 }
 

@@ -316,6 +316,65 @@ TEST_F(InstanceTest, DirtyPagesAreTheGuestsAndTheDevices) {
   EXPECT_EQ(instance->take_dirty_disk(), Bitmap(8));
 }
 
+// The guest reset itself, and before the thread hears of it somebody asks for a pause.
+TEST_F(InstanceTest, APauseDuringAResetHoldsTheNewStart) {
+  make();
+  ASSERT_EQ(instance->boot(), Problem{});
+  ASSERT_EQ(instance->run(), Problem{});
+  {
+    const std::lock_guard lock(fake->mutex);
+    fake->running = false;
+  }
+  std::thread late([&] {
+    usleep(50'000);
+    fake->happen({AMPHION_EVENT_SYSTEM_RESET, 0, 0, 0, false, 0});
+  });
+  EXPECT_EQ(instance->pause(), Problem{});
+  late.join();
+  EXPECT_TRUE(instance->stopped());
+  EXPECT_FALSE(fake->running);
+  EXPECT_EQ(fake->vcpus[0].pc, machine::ram_base + machine::kernel_offset);
+  ASSERT_EQ(instance->run(), Problem{});
+}
+
+TEST_F(InstanceTest, TheBalloonDoesNotTakeTheScreen) {
+  make();
+  const std::uint32_t screen_page = pages - machine::screen_region_bytes / 4096;
+  const auto put = [&](std::uint32_t offset, std::uint32_t value) {
+    fake->access(machine::virtio_window(machine::VirtioSlot::balloon).base + offset, true, value);
+  };
+  const std::uint32_t ring = machine::ram_base, buffer = ring + 0x4000;
+  for (const auto& [offset, value] : std::vector<std::pair<std::uint32_t, std::uint32_t>>{{0x70, 3},
+                                                                                          {0x24, 1},
+                                                                                          {0x20, 1},
+                                                                                          {0x70, 11},
+                                                                                          {0x30, 0},
+                                                                                          {0x38, 64},
+                                                                                          {0x80, ring},
+                                                                                          {0x90, ring + 0x1000},
+                                                                                          {0xa0, ring + 0x2000},
+                                                                                          {0x44, 1},
+                                                                                          {0x70, 15}})
+    put(offset, value);
+  auto* words = reinterpret_cast<std::uint32_t*>(fake->memory.data());
+  words[0] = buffer;
+  words[2] = 12;                // bytes
+  words[0x1000 / 4] = 1 << 16;  // index 1
+  for (std::uint32_t i = 0; i < 3; ++i) words[0x4000 / 4 + i] = machine::ram_base / 4096 + screen_page - 2 + i;
+  put(0x50, 0);
+  EXPECT_EQ(fake->discards, (std::vector<std::pair<std::uint32_t, std::uint32_t>>{{screen_page - 2, 2}}));
+}
+
+TEST_F(InstanceTest, ReadsPages) {
+  make();
+  fake->memory[5 * 4096 + 7] = std::byte{9};
+  std::vector<std::byte> out(2 * 4096);
+  ASSERT_EQ(instance->read_pages(5, out), Problem{});
+  EXPECT_EQ(out[7], std::byte{9});
+  EXPECT_TRUE(instance->read_pages(pages - 1, out).has_value());
+  EXPECT_TRUE(instance->read_pages(0, std::span(out).first(1)).has_value());
+}
+
 TEST_F(InstanceTest, DiscardIsBounded) {
   make();
   EXPECT_EQ(instance->discard(pages - 1, 1), Problem{});
