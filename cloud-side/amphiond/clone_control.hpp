@@ -30,6 +30,13 @@ class CloneControl {
   // The balloon: how much memory the guest shall have, and has.
   virtual link::Status set_memory(std::uint64_t bytes) = 0;
   virtual link::Result<std::uint64_t> memory() = 0;
+  // What the guest itself says it could still give out, and the number of its report; reports come about once a second.
+  // not_found: it has made none (yet, or it never will).
+  struct GuestMemory {
+    std::uint64_t available_bytes;
+    std::uint64_t report;
+  };
+  virtual link::Result<GuestMemory> guest_memory() = 0;
   // The grow port: brings vCPUs online or offline; answers come later. online() is what the guest last answered, 0:
   // nothing yet.
   virtual link::Status set_vcpus(std::uint32_t count) = 0;

@@ -174,20 +174,32 @@ void CloneKeeper::resume() {
 }
 
 link::Status CloneKeeper::set_size(std::uint64_t memory_bytes, std::uint32_t vcpus) {
-  const std::lock_guard lock(mutex_);
-  if (!clone_) return {ErrorCode::closed, name_ + ": the clone's process is gone"};
-  want_memory_ = memory_bytes;
-  want_vcpus_ = vcpus;
-  if (auto status = clone_->set_vcpus(vcpus); !status) spdlog::warn("{}: {}", name_, status.error().text);
-  auto status = clone_->set_memory(memory_bytes);
+  if (auto status = set_vcpus(vcpus); !status) spdlog::warn("{}: {}", name_, status.error().text);
+  auto status = set_memory(memory_bytes);
   if (!status) spdlog::warn("{}: {}", name_, status.error().text);
   return status;
 }
 
+link::Status CloneKeeper::set_memory(std::uint64_t bytes) {
+  return with_clone<link::Status>([&](CloneControl& clone) {
+    want_memory_ = bytes;
+    return clone.set_memory(bytes);
+  });
+}
+
+link::Status CloneKeeper::set_vcpus(std::uint32_t count) {
+  return with_clone<link::Status>([&](CloneControl& clone) {
+    want_vcpus_ = count;
+    return clone.set_vcpus(count);
+  });
+}
+
 link::Result<std::uint64_t> CloneKeeper::memory() {
-  const std::lock_guard lock(mutex_);
-  if (!clone_) return link::Error{ErrorCode::closed, name_ + ": the clone's process is gone"};
-  return clone_->memory();
+  return with_clone<link::Result<std::uint64_t>>([](CloneControl& clone) { return clone.memory(); });
+}
+
+link::Result<CloneControl::GuestMemory> CloneKeeper::guest_memory() {
+  return with_clone<link::Result<CloneControl::GuestMemory>>([](CloneControl& clone) { return clone.guest_memory(); });
 }
 
 link::Result<link::pb::InputAck> CloneKeeper::input(const link::pb::InputEvents& events) {

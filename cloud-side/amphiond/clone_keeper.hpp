@@ -53,7 +53,10 @@ class CloneKeeper {
   void resume();
 
   link::Status set_size(std::uint64_t memory_bytes, std::uint32_t vcpus);
+  link::Status set_memory(std::uint64_t bytes);
+  link::Status set_vcpus(std::uint32_t count);
   link::Result<std::uint64_t> memory();
+  link::Result<CloneControl::GuestMemory> guest_memory();
 
   // Journals events and has them fed to the clone; gives the answer for the phone.
   link::Result<link::pb::InputAck> input(const link::pb::InputEvents& events);
@@ -75,6 +78,13 @@ class CloneKeeper {
     link::Hash shown{};
   };
 
+  // Asks the clone under the lock; `closed` where there is none.
+  template <typename Answer, typename Ask>
+  Answer with_clone(const Ask& ask) {
+    const std::lock_guard lock(mutex_);
+    if (!clone_) return link::Error{link::ErrorCode::closed, name_ + ": the clone's process is gone"};
+    return ask(*clone_);
+  }
   link::Status open_journal(const link::InstanceRecord& record);
   link::Status launch();  // under the lock
   void run_thread();

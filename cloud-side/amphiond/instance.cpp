@@ -229,40 +229,39 @@ void Instance::run_undock(std::shared_ptr<link::Channel> channel, const link::pb
   if (request.bound_bytes() == 0 || request.vcpus_allowed() == 0) {
     return refuse_undock(request, "the phone did not say what it gives " + name_, 0);
   }
-  if (!shrunk(request, *known)) {
+  if (const auto refused = shrink_clone(request, *known)) {
     (void)keeper_.set_size(known->shape.memory_bytes, known->shape.vcpus);
-    return;
+    return refuse_undock(request, refused->reason, refused->uses_bytes);
   }
   send_home(std::move(channel), request, *known);
 }
 
-bool Instance::shrunk(const link::pb::UndockRequest& request, const link::InstanceRecord& record) {
+std::optional<Instance::Refusal> Instance::shrink_clone(const link::pb::UndockRequest& request,
+                                                        const link::InstanceRecord& record) {
   const ShrinkTarget target{std::min(request.bound_bytes(), record.shape.memory_bytes),
                             std::min(request.vcpus_allowed(), record.shape.vcpus)};
   const ShrinkPort port{
-      [&](const ShrinkTarget& to) { return keeper_.set_size(to.memory_bytes, to.vcpus); },
+      [&](std::uint64_t bytes) { return keeper_.set_memory(bytes); },
+      [&](std::uint32_t count) { return keeper_.set_vcpus(count); },
       [&] { return keeper_.memory(); },
+      [&] { return keeper_.guest_memory(); },
       [&] { return keeper_.facts().vcpus_online; },
       [&](std::uint64_t has) { report_progress(request, "shrinking", has); },
       [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); },
       [&] { return cancelled_.load(); },
   };
   const auto memory = shrink(port, target, host_.shrink_limits);
-  if (!memory) {
-    refuse_undock(request, memory.error().text, 0);
-    return false;
-  }
-  std::uint64_t uses = 0;
+  if (!memory) return Refusal{memory.error().text, 0};
+  std::uint64_t touched = 0;
   const auto counted = guarded([&] {
     Image live(host_.files, folder_.run(), Files::Mode::read);
-    uses = live.count_nonzero(link::pb::REGION_MEMORY) * link::block_bytes;
+    touched = live.count_nonzero(link::pb::REGION_MEMORY) * link::block_bytes;
   });
-  if (!counted) refuse_undock(request, counted.error().text, 0);
-  if (counted && uses > request.bound_bytes()) {
-    refuse_undock(request, refusal(name_, uses, request.bound_bytes()), uses);
-  }
-  spdlog::info("{}: shrunk to {} bytes, {} of them in use", name_, *memory, uses);
-  return counted.ok() && uses <= request.bound_bytes();
+  if (!counted) return Refusal{counted.error().text, 0};
+  spdlog::info("{}: shrunk to {} bytes, {} of them are not zero", name_, *memory, touched);
+  if (touched <= request.bound_bytes()) return std::nullopt;
+  const std::uint64_t uses = std::max(std::min(*memory, touched), request.bound_bytes() + 1);
+  return Refusal{refusal(name_, uses, request.bound_bytes()), uses};
 }
 
 void Instance::send_home(std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request,

@@ -59,7 +59,13 @@ class Instance {
   void run_dock(const link::pb::Offer& offer, link::Channel& channel);
   void run_undock(std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request);
   void refuse_undock(const link::pb::UndockRequest& request, const std::string& reason, std::uint64_t uses_bytes);
-  [[nodiscard]] bool shrunk(const link::pb::UndockRequest& request, const link::InstanceRecord& record);
+  struct Refusal {
+    std::string reason;
+    std::uint64_t uses_bytes = 0;
+  };
+  // Shrinks the clone; none: it fits.
+  [[nodiscard]] std::optional<Refusal> shrink_clone(const link::pb::UndockRequest& request,
+                                                    const link::InstanceRecord& record);
   void send_home(std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request,
                  const link::InstanceRecord& record);
   void report_progress(const link::pb::UndockRequest& request, const char* phase, std::uint64_t uses_bytes);

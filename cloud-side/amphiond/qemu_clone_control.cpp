@@ -15,6 +15,11 @@ class QemuCloneControl final : public CloneControl {
   void kill() override { clone_->kill(); }
   link::Status set_memory(std::uint64_t bytes) override { return clone_->set_memory(bytes); }
   link::Result<std::uint64_t> memory() override { return clone_->memory(); }
+  link::Result<GuestMemory> guest_memory() override {
+    const auto said = clone_->guest_memory();
+    if (!said) return said.error();
+    return GuestMemory{said->available_bytes, said->report};
+  }
   link::Status set_vcpus(std::uint32_t count) override { return clone_->set_vcpus(count); }
   std::uint32_t vcpus_online() override { return clone_->vcpus_online(); }
   link::Result<std::uint16_t> keyboard_used() override { return clone_->keyboard_used(); }

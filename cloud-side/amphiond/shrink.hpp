@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// Before an undock: asks the clone to need no more than the phone gives it, and says whether it succeeded.
-// The guest is asked, never forced: its balloon gives back what it can, and when nothing has moved for `patience`
-// the answer is in. Thread safety: a function of its arguments; time goes through them.
+// Before an undock: asks the clone to need no more than the phone gives it, and says how far it came.
+// The guest is asked, never forced. Its balloon driver would take the last page and let it die, so each step takes
+// only a part of what the guest itself says is available, and the next waits for its next report. When nothing has
+// moved for `patience`, that is the answer. Thread safety: a function of its arguments; time goes through them.
 #pragma once
 
 #include <chrono>
@@ -9,7 +10,7 @@
 #include <functional>
 #include <string>
 
-#include "link/error.hpp"
+#include "cloud-side/amphiond/clone_control.hpp"
 
 namespace amphion::cloud {
 
@@ -19,9 +20,11 @@ struct ShrinkTarget {
 };
 
 struct ShrinkPort {
-  std::function<link::Status(const ShrinkTarget&)> ask;
+  std::function<link::Status(std::uint64_t bytes)> set_memory;
+  std::function<link::Status(std::uint32_t count)> set_vcpus;
   std::function<link::Result<std::uint64_t>()> memory;  // what the guest has now
-  std::function<std::uint32_t()> vcpus;                 // what it last said it has online; 0: it never answered
+  std::function<link::Result<CloneControl::GuestMemory>()> guest_memory;
+  std::function<std::uint32_t()> vcpus;  // what it last said it has online; 0: it never answered
   std::function<void(std::uint64_t memory_bytes)> progress;
   std::function<void(std::chrono::milliseconds)> sleep;
   std::function<bool()> cancelled;
@@ -30,6 +33,7 @@ struct ShrinkPort {
 struct ShrinkLimits {
   std::chrono::milliseconds poll{200};
   std::chrono::milliseconds patience{6000};
+  std::uint64_t reserve_bytes = 8u << 20;  // left available in the guest
 };
 
 // Memory that the guest has in the end. Errors: cancelled, and what the port reports. It is no error if the target is

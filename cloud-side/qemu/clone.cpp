@@ -219,6 +219,23 @@ link::Result<std::uint64_t> Clone::memory() {
   return answer->value("actual", std::uint64_t{0});
 }
 
+link::Result<GuestMemory> Clone::guest_memory() {
+  if (!reports_asked_) {
+    auto asked =
+        qmp_.execute("qom-set", {{"path", balloon_path}, {"property", "guest-stats-polling-interval"}, {"value", 1}});
+    if (!asked) return asked.error();
+    reports_asked_ = true;
+  }
+  auto answer = qmp_.execute("qom-get", {{"path", balloon_path}, {"property", "guest-stats"}});
+  if (!answer) return answer.error();
+  const auto report = answer->value("last-update", std::uint64_t{0});
+  const auto stats = answer->value("stats", json::object());
+  const auto available = stats.value("stat-available-memory", ~std::uint64_t{0});
+  if (report == 0 || available > shape_.memory_bytes)
+    return link::Error{ErrorCode::not_found, "the guest has not reported its memory"};
+  return GuestMemory{available, report};
+}
+
 link::Status Clone::set_vcpus(std::uint32_t count) {
   if (count < 1 || count > shape_.vcpus)
     return {ErrorCode::invalid, "a clone has 1 to " + std::to_string(shape_.vcpus) + " vcpus"};

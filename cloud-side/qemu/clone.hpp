@@ -29,6 +29,12 @@ struct CloneOptions {
   std::filesystem::path templates;  // folder for template streams, made when needed; may be shared by all clones
 };
 
+// What the guest's balloon driver says of its memory, and when (a number that changes with each report).
+struct GuestMemory {
+  std::uint64_t available_bytes;
+  std::uint64_t report;
+};
+
 class Clone {
  public:
   // Starts QEMU on folder/memory and folder/disk0, loads the state and lets the guest go on. Before it returns the
@@ -49,7 +55,7 @@ class Clone {
   [[nodiscard]] bool alive();
   [[nodiscard]] int pid() const { return pid_; }
   [[nodiscard]] machine::Shape shape() const { return shape_; }
-  link::Result<bool> running();
+  link::Result<bool> running();  // false: stopped by stop(), or the guest switched itself off or reset itself
 
   // Stops the guest, devices flushed into disk0, and gives its state (input_sequence is 0, vcpus_allowed all: the
   // caller's). The process stays, stopped, so that resume() can undo it. May be called again.
@@ -60,6 +66,8 @@ class Clone {
   // The balloon: how much memory the guest shall have, and has. At least 16 MiB, at most the shape's.
   link::Status set_memory(std::uint64_t bytes);
   link::Result<std::uint64_t> memory();
+  // The first call asks the guest to report every second. not_found: it has not reported (yet, or it never will).
+  link::Result<GuestMemory> guest_memory();
 
   // The grow port. The answer comes later, or never (no service in the guest): vcpus_online() is what the guest last
   // answered, 0: nothing yet.
@@ -94,6 +102,7 @@ class Clone {
   Port console_;
   std::string grow_line_;
   std::uint32_t vcpus_online_ = 0;
+  bool reports_asked_ = false;
 };
 
 }  // namespace amphion::qemu

@@ -28,10 +28,12 @@ inline constexpr char pid_file[] = "qemu.pid";
 inline constexpr char log_file[] = "qemu.log";
 inline constexpr char serial_file[] = "serial.log";
 
-// QOM path of the keyboard, for queue queries.
+// QOM paths, for queue queries and the guest's own figures.
 inline constexpr char keyboard_path[] = "/machine/peripheral/keyboard";
+inline constexpr char balloon_path[] = "/machine/peripheral/balloon";
 
-// Arguments without the program: the machine, stopped (-S), daemonized, ready for QMP.
+// Arguments without the program: the machine, stopped (-S), daemonized, ready for QMP. A guest that switches itself off
+// or resets itself leaves the process standing still, so that its disk and state can still be taken.
 [[nodiscard]] std::vector<std::string> machine_arguments(const Machine& machine);
 
 // A longer path does not fit a unix socket's address.

@@ -25,7 +25,8 @@ struct FakeProcess {
   std::vector<link::InputEvent> received;
   std::uint64_t memory = 0;  // that the guest has
   std::uint64_t least = 0;   // its balloon shrinks it no further
-  std::uint32_t vcpus = 0;   // answered; stays 0 when the guest has no service
+  std::uint64_t reports = 0;
+  std::uint32_t vcpus = 0;  // answered; stays 0 when the guest has no service
   bool has_service = true;
   std::string console_in;
   std::string console_out;
@@ -71,6 +72,10 @@ class FakeClone final : public CloneControl {
     const std::lock_guard lock(p_->mutex);
     if (!p_->alive) return gone();
     return p_->memory;
+  }
+  link::Result<GuestMemory> guest_memory() override {
+    const std::lock_guard lock(p_->mutex);
+    return GuestMemory{p_->memory - p_->least, ++p_->reports};
   }
   link::Status set_vcpus(std::uint32_t count) override {
     const std::lock_guard lock(p_->mutex);
