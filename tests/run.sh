@@ -7,8 +7,8 @@ set -uo pipefail
 cd "$(dirname "$0")/.."
 
 step_form() { bash tests/form/check.sh; }
-step_unit() { ctest --test-dir build/pc-sanitize --output-on-failure --label-exclude e2e -j 2; }
-step_cloud() { ctest --test-dir build/pc --output-on-failure --label-regex e2e; }
+step_unit() { ctest --test-dir build/pc-sanitize --output-on-failure --label-exclude 'e2e|qemu' -j 2; }
+step_cloud() { ctest --test-dir build/pc --output-on-failure --label-regex 'e2e|qemu'; }
 step_phone() { python3 -m unittest discover --start-directory tests/e2e --pattern 'test_*.py' --verbose; }
 
 run() {

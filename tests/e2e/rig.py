@@ -30,6 +30,11 @@ PKI = BUILD / "link" / "amphion-pki"
 BUNDLE = ROOT / "build" / "qemu-virt.bundle"
 CLONE_QEMU = CACHE / "qemu-clone" / "bin" / "qemu-system-arm"
 
+# Every character on the emulated serial console is a trap to the device model, so the kernel is told to be quiet.
+KERNEL_WORDS = "console=ttyAMA0 console=tty0 quiet cryptomgr.notests apparmor=0 audit=0"
+# What a terminal understands and a test does not; also one that has not arrived whole.
+ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]?)?")
+
 # Emulated machines are slow and this machine may be busy: a limit says "it hangs", never "it is slow".
 LIMIT_S = 240
 
@@ -61,7 +66,7 @@ def configuration(cloud_port: int, instances: dict) -> dict:
     images = {"kernel": "/data/images/zImage", "initrd": "/data/images/guest-initramfs.cpio.gz",
               "disk": "/data/images/guest-disk.ext4"}
     return {"cloud": f"10.0.2.2:{cloud_port}", "instances": [
-        {"name": name, "cmdline": f"console=ttyAMA0 console=tty0 amphion.name={name}"} | images | shape
+        {"name": name, "cmdline": f"{KERNEL_WORDS} amphion.name={name}"} | images | shape
         for name, shape in instances.items()]}
 
 
@@ -233,7 +238,7 @@ class Console(contextlib.AbstractContextManager):
 
     def __init__(self, rig: Rig, name: str):
         self.rig, self.name = rig, name
-        self.text = ""
+        self.raw, self.text = "", ""
         self.changed = threading.Condition()
         self.process = subprocess.Popen(
             [AMPHION, "--phone", f"127.0.0.1:{rig.control_port}", "--pki", rig.pki, "console", name],
@@ -246,7 +251,8 @@ class Console(contextlib.AbstractContextManager):
     def _read(self):
         while chunk := self.process.stdout.read1(4096):
             with self.changed:
-                self.text += chunk.decode(errors="replace")
+                self.raw += chunk.decode(errors="replace")
+                self.text = ESCAPE_SEQUENCE.sub("", self.raw)
                 self.changed.notify_all()
 
     def send(self, text: str):
