@@ -50,6 +50,8 @@ std::vector<std::string> machine_arguments(const Machine& m) {
       "-display",
       "none",
       "-S",
+      "-action",
+      "reboot=shutdown,shutdown=pause",
       "-daemonize",
       "-pidfile",
       (m.folder / pid_file).string(),

@@ -199,6 +199,14 @@ machine::VirtQueue neutral_queue(const VirtioImage& image, std::size_t n, View r
   return q;
 }
 
+// QEMU polls the balloon's statistics only if it comes up with the driver's buffer in hand (the driver gives it once,
+// when it starts). If the driver has none there, QEMU finds the queue empty and goes on.
+void take_statistics(VirtioImage& image, const machine::VirtioDevice& device) {
+  const auto& q = device.queues(balloon_stats_queue);
+  if (q.ready() && (image.status & status_driver_ok) != 0)
+    image.queues[balloon_stats_queue].last_avail = static_cast<std::uint16_t>(q.used() + 1);
+}
+
 // Gives back the buffers that QEMU has taken and not returned: they are the last ones that it took.
 void give_back(const VirtioImage& image, machine::VirtioDevice& device) {
   if (!image.held_requests.empty())
@@ -358,6 +366,7 @@ void from_neutral(const machine::VirtioDevice& device, VirtioImage& image) {
   if (device.has_balloon()) {
     image.num_pages = device.balloon().num_pages();
     image.actual = device.balloon().actual();
+    take_statistics(image, device);
   }
   image.started.reset();
   if ((image.status & status_driver_ok) != 0) image.started = 1;

@@ -50,6 +50,12 @@ void wait_for_vcpus(Clone& clone, std::uint32_t count) {
   FAIL() << clone.vcpus_online() << " vcpus are online";
 }
 
+void wait_for_report(Clone& clone) {
+  for (const auto deadline = Clock::now() + 30s; Clock::now() < deadline; std::this_thread::sleep_for(100ms))
+    if (clone.guest_memory()) return;
+  FAIL() << clone.guest_memory().error().text;
+}
+
 std::string online(Shell& shell) { return shell.run("cat /sys/devices/system/cpu/online"); }
 
 TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
@@ -95,6 +101,7 @@ TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
   EXPECT_EQ(online(*shell), "0-3");
   ASSERT_TRUE(clone->set_memory(128u << 20));
   wait_for_memory(*clone, 128u << 20);
+  wait_for_report(*clone);
 
   // Whoever drove the clone dies; another takes it up.
   shell.reset();
@@ -115,12 +122,23 @@ TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
   EXPECT_EQ(online(*shell), "0-3");
   EXPECT_EQ(shell->run("echo 3 > /proc/sys/vm/drop_caches; md5sum < /root/more"), more);
   EXPECT_EQ(*clone->memory(), 128u << 20);
+  wait_for_report(*clone);
   ASSERT_TRUE(clone->set_memory(shape.memory_bytes));
   wait_for_memory(*clone, shape.memory_bytes);
   ASSERT_TRUE(clone->set_vcpus(2));
   wait_for_vcpus(*clone, 2);
   EXPECT_EQ(shell->run("until [ -s /root/typed2 ]; do sleep 0.1; done; cat /root/typed2; echo $secret"), "home\n4711");
   EXPECT_EQ(shell->run("dmesg | grep -c -i -E 'BUG|stall|Oops|error'"), "0");
+
+  // A guest that switches itself off stays, standing still, and can still be taken home.
+  (void)clone->console_write("poweroff -f\n");
+  for (const auto deadline = Clock::now() + 20s; *clone->running() && Clock::now() < deadline;)
+    std::this_thread::sleep_for(50ms);
+  EXPECT_FALSE(*clone->running());
+  EXPECT_TRUE(clone->alive());
+  const auto off = clone->stop();
+  ASSERT_TRUE(off) << off.error().text;
+  EXPECT_EQ(off->vcpus(0).power() + off->vcpus(1).power(), 1) << "one of two has called SYSTEM_OFF";
   clone->kill();
   EXPECT_FALSE(clone->alive());
 }

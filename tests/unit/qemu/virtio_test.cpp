@@ -48,8 +48,10 @@ Bytes memory_with_used(const VirtioImage& image) {
   Bytes ram(ram_bytes);
   for (std::size_t n = 0; n < image.queues.size(); ++n) {
     const auto at = image.rings[n].used + 2 - machine::ram_base;
-    ram[at] = static_cast<std::uint8_t>(image.queues[n].last_avail);
-    ram[at + 1] = static_cast<std::uint8_t>(image.queues[n].last_avail >> 8);
+    const bool statistics = image.device_id == machine::virtio_id_balloon && n == 2;  // QEMU holds the one buffer
+    const unsigned used = image.queues[n].last_avail - (statistics ? 1u : 0u);
+    ram[at] = static_cast<std::uint8_t>(used);
+    ram[at + 1] = static_cast<std::uint8_t>(used >> 8);
   }
   return ram;
 }
