@@ -86,10 +86,12 @@ void BoardScreen::open_framebuffer(const std::string& file) {
   pixels_ = static_cast<std::uint8_t*>(memory);
 }
 
-// The console takes over the screen with its first character; only then it has a font.
+// The console takes over the screen with its first character; only then it has a font, and only in text mode (which a phoned that
+// was killed did not give back).
 void BoardScreen::take_console(const std::string& file) {
   console_ = open(file.c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY);
   if (console_ < 0) return;
+  ioctl(console_, KDSETMODE, KD_TEXT);
   [[maybe_unused]] const auto written = write(console_, "\r\n", 2);
   font_ = console_font(console_);
   ioctl(console_, KDSETMODE, KD_GRAPHICS);
