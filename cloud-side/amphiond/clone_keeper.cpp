@@ -20,6 +20,8 @@ constexpr std::uint64_t max_state_file_bytes = link::max_state_bytes;
 constexpr std::size_t console_piece_bytes = 16 << 10;
 constexpr std::size_t journal_high_water = link::journal_max_events / 4 * 3;
 constexpr int max_quick_restarts = 3;
+constexpr auto reminder_interval = 2s;
+constexpr int max_reminders = 10;  // a guest without the service never answers
 
 std::string clock_text() {
   const std::time_t now = std::time(nullptr);
@@ -190,6 +192,8 @@ link::Status CloneKeeper::set_memory(std::uint64_t bytes) {
 link::Status CloneKeeper::set_vcpus(std::uint32_t count) {
   return with_clone<link::Status>([&](CloneControl& clone) {
     want_vcpus_ = count;
+    reminders_ = 0;
+    remind_at_ = Clock::now() + reminder_interval;
     return clone.set_vcpus(count);
   });
 }
@@ -309,6 +313,7 @@ CloneKeeper::Clock::duration CloneKeeper::turn(std::vector<link::Message>& out) 
     restart();
     return 100ms;
   }
+  remind_of_vcpus();
   auto pause = feed_input(out);
   if (console_open_) {
     read_console(out);
@@ -354,6 +359,15 @@ void CloneKeeper::restart() {
   }
   note_ += "went on from the state in which it was docked; what it did since is lost, what was typed is typed again";
   (void)clone_->set_memory(want_memory_);
+  reminders_ = 0;
+  (void)clone_->set_vcpus(want_vcpus_);
+}
+
+// What is written to the grow port just as the guest learns that somebody holds its other end may be lost.
+void CloneKeeper::remind_of_vcpus() {
+  if (reminders_ >= max_reminders || Clock::now() < remind_at_ || clone_->vcpus_online() == want_vcpus_) return;
+  ++reminders_;
+  remind_at_ = Clock::now() + reminder_interval;
   (void)clone_->set_vcpus(want_vcpus_);
 }
 

@@ -93,6 +93,7 @@ class CloneKeeper {
   Clock::duration turn(std::vector<link::Message>& out);  // one round under the lock; how long to wait
   Clock::duration feed_input(std::vector<link::Message>& out);
   void restart();
+  void remind_of_vcpus();
   void read_console(std::vector<link::Message>& out);
   void read_screen(std::vector<link::Message>& out);
 
@@ -110,6 +111,8 @@ class CloneKeeper {
   link::InstanceRecord record_;
   std::uint64_t want_memory_ = 0;
   std::uint32_t want_vcpus_ = 0;
+  int reminders_ = 0;  // how often it was asked for want_vcpus_ without an answer
+  Clock::time_point remind_at_{};
   bool paused_ = false;
   bool ending_ = false;
   bool console_open_ = false;
