@@ -18,6 +18,7 @@ using link::ErrorCode;
 
 constexpr std::uint64_t max_state_file_bytes = link::max_state_bytes;
 constexpr std::size_t console_piece_bytes = 16 << 10;
+constexpr std::size_t max_console_backlog_bytes = 64 << 10;
 constexpr std::size_t journal_high_water = link::journal_max_events / 4 * 3;
 constexpr int max_quick_restarts = 3;
 constexpr auto reminder_interval = 2s;
@@ -240,13 +241,16 @@ link::pb::InputAck CloneKeeper::acknowledge() const {
 void CloneKeeper::open_console(bool open) {
   const std::lock_guard lock(mutex_);
   console_open_ = open;
+  typed_on_console_.clear();
   if (!open && clone_) clone_->release_console();
   wake_.notify_all();
 }
 
 void CloneKeeper::console_input(const std::string& bytes) {
   const std::lock_guard lock(mutex_);
-  if (clone_ && console_open_) (void)clone_->console_write(bytes);
+  if (!console_open_ || typed_on_console_.size() + bytes.size() > max_console_backlog_bytes) return;
+  typed_on_console_ += bytes;
+  wake_.notify_all();
 }
 
 void CloneKeeper::watch_screen(std::chrono::milliseconds interval) {
@@ -316,7 +320,7 @@ CloneKeeper::Clock::duration CloneKeeper::turn(std::vector<link::Message>& out) 
   remind_of_vcpus();
   auto pause = feed_input(out);
   if (console_open_) {
-    read_console(out);
+    serve_console(out);
     pause = std::min<Clock::duration>(pause, 15ms);
   }
   if (screen_.interval > 0ms && Clock::now() >= screen_.due) read_screen(out);
@@ -371,7 +375,8 @@ void CloneKeeper::remind_of_vcpus() {
   (void)clone_->set_vcpus(want_vcpus_);
 }
 
-void CloneKeeper::read_console(std::vector<link::Message>& out) {
+void CloneKeeper::serve_console(std::vector<link::Message>& out) {
+  if (!typed_on_console_.empty()) (void)clone_->console_write(std::exchange(typed_on_console_, {}));
   auto bytes = clone_->console_read(console_piece_bytes);
   if (!bytes || bytes->empty()) return;
   link::pb::ConsoleData data;

@@ -94,7 +94,7 @@ class CloneKeeper {
   Clock::duration feed_input(std::vector<link::Message>& out);
   void restart();
   void remind_of_vcpus();
-  void read_console(std::vector<link::Message>& out);
+  void serve_console(std::vector<link::Message>& out);
   void read_screen(std::vector<link::Message>& out);
 
   const std::string name_;
@@ -116,6 +116,7 @@ class CloneKeeper {
   bool paused_ = false;
   bool ending_ = false;
   bool console_open_ = false;
+  std::string typed_on_console_;  // not yet given to the clone, which may still be starting
   Screen screen_;
   int restarts_ = 0;
   Clock::time_point started_{};
