@@ -286,7 +286,7 @@ class Console(contextlib.AbstractContextManager):
         """Runs one line in the shell and returns what it printed; a non-zero exit code is an error."""
         start, mark = len(self.text), secrets.token_hex(6)
         # The mark is written in two parts so that an echo of the command is not taken for its end.
-        self.send(f"{command}; echo \"<$?-\"{mark}\">\"\n")
+        self.send(f"{command}\necho \"<$?-\"{mark}\">\"\n")
         match = self.expect(rf"<(\d+)-{mark}>", limit_s, start)
         printed = self.text[start:match.start()].replace("\r", "")
         if match.group(1) != "0":
