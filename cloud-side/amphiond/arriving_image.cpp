@@ -24,8 +24,12 @@ bool regions_fit(const link::pb::Offer& offer) {
 
 }  // namespace
 
-ArrivingImage::ArrivingImage(InstanceFolder folder, std::optional<std::string> refusal, StartFn start)
-    : folder_(std::move(folder)), refusal_(std::move(refusal)), start_(std::move(start)) {}
+ArrivingImage::ArrivingImage(InstanceFolder folder, std::optional<std::string> refusal, StartFn start,
+                             PrepareFn prepare)
+    : folder_(std::move(folder)),
+      refusal_(std::move(refusal)),
+      start_(std::move(start)),
+      prepare_(std::move(prepare)) {}
 
 link::Status ArrivingImage::admit(const link::pb::Offer& offer) {
   if (refusal_) return {ErrorCode::conflict, *refusal_};
@@ -65,7 +69,7 @@ link::Status ArrivingImage::check_state(const std::string& sealed) {
       return {ErrorCode::invalid, "the saved state's disk has another size than the disk that was sent"};
     }
   }
-  return {};
+  return prepare_ ? prepare_(*state) : link::Status();
 }
 
 link::Status ArrivingImage::make_durable(const std::string& sealed) {

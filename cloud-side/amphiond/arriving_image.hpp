@@ -10,6 +10,7 @@
 
 #include "cloud-side/store/image.hpp"
 #include "link/handover_destination.hpp"
+#include "machine/state.pb.h"
 
 namespace amphion::cloud {
 
@@ -17,8 +18,11 @@ class ArrivingImage final : public link::DestinationImage {
  public:
   using StartFn = std::function<link::Status(const link::InstanceRecord&)>;
 
+  using PrepareFn = std::function<link::Status(const machine::InstanceState&)>;
+
   // `refusal`: why the instance may not come now, if so. `start` runs the instance.
-  ArrivingImage(InstanceFolder folder, std::optional<std::string> refusal, StartFn start);
+  // `prepare`, if given, finds out whether it will be possible.
+  ArrivingImage(InstanceFolder folder, std::optional<std::string> refusal, StartFn start, PrepareFn prepare = {});
 
   link::Status admit(const link::pb::Offer& offer) override;
   [[nodiscard]] bool has_base(std::uint64_t base) override { return base != 0 && folder_.has(base); }
@@ -35,6 +39,7 @@ class ArrivingImage final : public link::DestinationImage {
   InstanceFolder folder_;
   std::optional<std::string> refusal_;
   StartFn start_;
+  PrepareFn prepare_;
   std::optional<Image> image_;
   std::uint64_t generation_ = 0;
   machine::Shape shape_{};

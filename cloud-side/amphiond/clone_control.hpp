@@ -56,6 +56,8 @@ class CloneControl {
 class CloneStarter {
  public:
   virtual ~CloneStarter() = default;
+  // Whether a clone could be made from this state here, found out before anything depends on it.
+  virtual link::Status prepare(const machine::InstanceState& state) = 0;
   // `folder` holds memory and disks; the clone runs when this returns. Nothing is left running after an error.
   virtual link::Result<std::unique_ptr<CloneControl>> start(const std::filesystem::path& folder,
                                                             const machine::InstanceState& state) = 0;

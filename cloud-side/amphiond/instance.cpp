@@ -182,7 +182,9 @@ void Instance::dock(const link::pb::Offer& offer, std::shared_ptr<link::Channel>
 void Instance::run_dock(const link::pb::Offer& offer, link::Channel& channel) {
   std::optional<std::string> refused;
   if (keeper_.present()) refused = name_ + " is already in the cloud";
-  ArrivingImage image(folder_, refused, [this](const auto& record) { return start_clone(record); });
+  ArrivingImage image(
+      folder_, refused, [this](const auto& record) { return start_clone(record); },
+      [this](const auto& state) { return host_.starter.prepare(state); });
   link::HandoverDestination engine(channel, host_.records, image);
   set_cancel([&engine] { engine.cancel(); });
   const auto report = engine.run(offer);
@@ -225,6 +227,7 @@ void Instance::run_undock(std::shared_ptr<link::Channel> channel, const link::pb
   check_base();
   const auto known = record();
   if (!known || known->place != link::pb::SIDE_CLOUD) return refuse_undock(request, name_ + " is not in the cloud", 0);
+  if (!keeper_.present()) (void)start_clone(*known);  // it could not be kept running; perhaps now it can
   if (!keeper_.present()) return refuse_undock(request, name_ + " does not run in the cloud: " + keeper_.note(), 0);
   if (request.bound_bytes() == 0 || request.vcpus_allowed() == 0) {
     return refuse_undock(request, "the phone did not say what it gives " + name_, 0);

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloud-side/amphiond/qemu_clone_control.hpp"
 
+#include "machine/validate.hpp"
+
 namespace amphion::cloud {
 namespace {
 
@@ -39,6 +41,10 @@ link::Result<std::unique_ptr<CloneControl>> wrap(link::Result<std::unique_ptr<qe
 }
 
 }  // namespace
+
+link::Status QemuCloneStarter::prepare(const machine::InstanceState& state) {
+  return qemu::Clone::prepare_template(options_, machine::shape_of(state), state.counter_frequency());
+}
 
 link::Result<std::unique_ptr<CloneControl>> QemuCloneStarter::start(const std::filesystem::path& folder,
                                                                     const machine::InstanceState& state) {

@@ -11,6 +11,7 @@ class QemuCloneStarter final : public CloneStarter {
  public:
   QemuCloneStarter(std::filesystem::path qemu, std::filesystem::path templates)
       : options_{std::move(qemu), std::move(templates)} {}
+  link::Status prepare(const machine::InstanceState& state) override;
   link::Result<std::unique_ptr<CloneControl>> start(const std::filesystem::path& folder,
                                                     const machine::InstanceState& state) override;
   link::Result<std::unique_ptr<CloneControl>> adopt(const std::filesystem::path& folder) override;

@@ -161,6 +161,25 @@ TEST_F(DeviceTest, a_clone_that_cannot_be_kept_running_is_reported) {
   EXPECT_THAT(device_->find("work")->status().note(), ::testing::HasSubstr("QEMU does not start"));
 }
 
+TEST_F(DeviceTest, a_stopped_instance_is_started_again_to_come_home) {
+  ASSERT_NO_FATAL_FAILURE(dock());
+  world_.fail_starts = 100;
+  clone()->end();
+  EXPECT_TRUE(eventually([&] { return device_->find("work")->status().note() != ""; }));
+  EXPECT_THAT(phone_.undock(), ::testing::HasSubstr("QEMU does not start"));
+  world_.fail_starts = 0;
+  EXPECT_EQ(phone_.undock(), "");
+}
+
+TEST_F(DeviceTest, a_cloud_that_cannot_run_clones_refuses_the_dock) {
+  world_.can_prepare = false;
+  phone_.connect(*device_);
+  const auto report = phone_.dock();
+  EXPECT_EQ(report.outcome, Outcome::aborted);
+  EXPECT_EQ(report.reason, "QEMU does not run here");
+  EXPECT_EQ(phone_.resumed, 1);
+}
+
 TEST_F(DeviceTest, a_clone_that_died_without_amphiond_is_started_again) {
   ASSERT_NO_FATAL_FAILURE(dock());
   phone_.disconnect();

@@ -121,6 +121,10 @@ class FakeClone final : public CloneControl {
 
 class FakeWorld final : public CloneStarter {
  public:
+  link::Status prepare(const machine::InstanceState&) override {
+    if (!can_prepare) return {link::ErrorCode::io, "QEMU does not run here"};
+    return {};
+  }
   link::Result<std::unique_ptr<CloneControl>> start(const std::filesystem::path& folder,
                                                     const machine::InstanceState& state) override {
     const std::lock_guard lock(mutex_);
@@ -153,6 +157,7 @@ class FakeWorld final : public CloneStarter {
     return last_pid_;
   }
   std::atomic<int> fail_starts{0};
+  std::atomic<bool> can_prepare{true};
 
  private:
   std::mutex mutex_;
