@@ -28,7 +28,7 @@ struct Progress {
   std::uint64_t raw_bytes = 0;   // contents before compression
   std::uint64_t sent_bytes = 0;  // messages as encoded, before TLS
   std::chrono::milliseconds total{0};
-  std::chrono::milliseconds stopped{0};  // since stop() was called
+  std::chrono::milliseconds stopped{0};  // since stop() was called, to the end of this side's part
 };
 using ProgressFn = std::function<void(const Progress&)>;  // called by the engine's thread, several times a second
 

@@ -54,6 +54,7 @@ struct HandoverDestination::Work {
   bool begun = false;
   Progress progress;
   Deadline started = Clock::now();
+  Deadline stopped_at{};  // of the source, by its own account; none before Prepare
   Deadline told{};
 
   void need(Status status) {
@@ -64,8 +65,14 @@ struct HandoverDestination::Work {
     const auto time = Clock::now();
     if (!self.progress_ || (!now && time - told < progress_interval)) return;
     told = time;
-    progress.total = std::chrono::duration_cast<Milliseconds>(time - started);
+    update_times();
     self.progress_(progress);
+  }
+
+  void update_times() {
+    progress.total = std::chrono::duration_cast<Milliseconds>(Clock::now() - started);
+    if (stopped_at != Deadline{})
+      progress.stopped = std::chrono::duration_cast<Milliseconds>(Clock::now() - stopped_at);
   }
 
   void enter(Phase phase) {
@@ -168,6 +175,7 @@ struct HandoverDestination::Work {
       Message message = receive();
       if (auto* prepare = std::get_if<pb::Prepare>(&message)) {
         progress.sent_bytes += prepare->ByteSizeLong();
+        stopped_at = Clock::now() - Milliseconds(prepare->stopped_ms());
         return std::move(*prepare);
       }
       const auto* blocks = std::get_if<pb::Blocks>(&message);
@@ -246,7 +254,7 @@ struct HandoverDestination::Work {
   }
 
   HandoverReport finish(Outcome outcome, std::string reason) {
-    progress.total = std::chrono::duration_cast<Milliseconds>(Clock::now() - started);
+    update_times();
     return {outcome, id.generation(), std::move(reason), progress};
   }
 

@@ -333,6 +333,8 @@ struct HandoverSource::Work {
     message.set_input_sequence(state.input_sequence);
     const Hash digest = hashes.digest_with(state.sealed);
     message.set_digest(digest.data(), digest.size());
+    update_times();
+    message.set_stopped_ms(static_cast<std::uint32_t>(progress.stopped.count()));
     progress.sent_bytes += message.ByteSizeLong();
     send(message);
     need(self.records_.store_hashes(self.instance_, id.generation(), hashes));
