@@ -23,12 +23,14 @@ HALF_TYPED = f"{FIRST_LINE}\n"
 WHOLE = f"{FIRST_LINE}\n{SECOND_LINE}\n"
 COUNTER = "while read up idle </proc/uptime; do echo $up; sleep 0.1; done >/tmp/ticks 2>/dev/null &"
 FILL_MIB = 250
+FEW = 6  # personal may pause for so many of its median gaps
 MIB = 1 << 20
 
 
 class Scenario:
-    def __init__(self, rig: rigs.Rig):
+    def __init__(self, rig: rigs.Rig, judge_times: bool):
         self.rig = rig
+        self.judge_times = judge_times
         self.started = time.monotonic()
         self.results: dict = {}
 
@@ -92,7 +94,7 @@ class Scenario:
     def measure(self, console: rigs.Console) -> dict:
         meminfo = console.run("grep MemTotal /proc/meminfo")
         return {"cpus": int(console.run("grep -c ^processor /proc/cpuinfo")), "memory_kib": int(meminfo.split()[1]),
-                "vi": console.run("pidof vi").strip()}
+                "vi": console.run("pidof vi || true").strip()}
 
     def compute(self, console: rigs.Console) -> float:
         """SHA-256 of 64 MiB by openssl, in seconds of the instance's own clock."""
@@ -135,6 +137,8 @@ class Scenario:
         with self.step("keys typed on the phone for work: journaled, sent, replayed; the file is saved in the clone"):
             self.rig.type(f"{SECOND_LINE}\n")
             self.rig.key("esc")
+            # vi takes what follows Escape at once for an escape sequence: a person sees its status line change first.
+            self.rig.wait_screen(rf"^- {FILE}")
             self.rig.type("dd:wq\n")
             with self.rig.console("work") as console:
                 self.rig.wait("the file in the clone", lambda: "yes" in console.run(f"test -s {FILE} && echo yes || echo no"))
@@ -170,7 +174,7 @@ class Scenario:
             median, longest = statistics.median(before), max(during)
             note(f"median gap before the dock {median * 1000:.0f} ms, longest gap since {longest * 1000:.0f} ms")
             self.results["counter"] = {"median_gap_s": median, "longest_gap_s": longest}
-            self.expect(longest <= 6 * median, "personal was held up")
+            self.expect(longest <= FEW * median or not self.judge_times, "personal was held up")
 
     def mark_ticks(self):
         self.ticks_before = int(self.personal.run("wc -l </tmp/ticks")) - 1
@@ -191,10 +195,10 @@ class Scenario:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="write what was measured")
-    parser.add_argument("--keep", action="store_true", help="keep the scenario's folder (logs, disks)")
+    parser.add_argument("--report-times", action="store_true", help="report the counter's gaps, do not judge them")
     arguments = parser.parse_args()
     with rigs.Rig() as rig:
-        scenario = Scenario(rig)
+        scenario = Scenario(rig, not arguments.report_times)
         try:
             rig.make_certificates()
             instances = {name: {"vcpus": 4, "vcpus_allowed": 2, "memory_mib": 512, "bound_mib": 160} for name in ("personal", "work")}

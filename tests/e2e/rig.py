@@ -32,6 +32,8 @@ CLONE_QEMU = CACHE / "qemu-clone" / "bin" / "qemu-system-arm"
 
 # Every character on the emulated serial console is a trap to the device model, so the kernel is told to be quiet.
 KERNEL_WORDS = "console=ttyAMA0 console=tty0 quiet cryptomgr.notests apparmor=0 audit=0"
+# Of the shells on consoles: found again by the next who opens the console, and never part of an output.
+PROMPT = "<shell>$ "
 # What a terminal understands and a test does not; also one that has not arrived whole.
 ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]?)?")
 
@@ -280,7 +282,7 @@ class Console(contextlib.AbstractContextManager):
             self.expect(r"assword: ?$", start=start)
             self.send("amphion\n")
             self.expect(r"[#$] $", start=start)
-        self.run("stty -echo; PS1=")
+        self.run(f"stty -echo; PS1='{PROMPT}'; PS2=")
 
     def run(self, command: str, limit_s=LIMIT_S) -> str:
         """Runs one line in the shell and returns what it printed; a non-zero exit code is an error."""
@@ -288,7 +290,7 @@ class Console(contextlib.AbstractContextManager):
         # The mark is written in two parts so that an echo of the command is not taken for its end.
         self.send(f"{command}\necho \"<$?-\"{mark}\">\"\n")
         match = self.expect(rf"<(\d+)-{mark}>", limit_s, start)
-        printed = self.text[start:match.start()].replace("\r", "")
+        printed = self.text[start:match.start()].replace("\r", "").replace(PROMPT, "")
         if match.group(1) != "0":
             raise RigError(f"{self.name}: '{command}' ended with {match.group(1)}: {printed[-500:]}")
         return printed
