@@ -19,6 +19,6 @@ rm -f "$STATE/cloud.pid"
 if [ "${1:-}" = --clones ]; then
   for entry in /proc/[0-9]*/cmdline; do
     words=$(tr '\0' ' ' 2>/dev/null <"$entry") || continue
-    case $words in *qemu-system-arm*"$STATE/cloud/"*) kill -KILL "$(basename "$(dirname "$entry")")" ;; esac  # it stays on SIGTERM, as amphiond wants it
+    case $words in *qemu-system-arm*"$STATE/cloud/"*) kill "$(basename "$(dirname "$entry")")" ;; esac
   done
 fi
