@@ -27,7 +27,10 @@ Device::Device(std::string name, const std::filesystem::path& folder, Files& fil
   }
 }
 
-Device::~Device() { close({}); }
+Device::~Device() {
+  close({});
+  instances_.clear();  // their threads may still tell us something
+}
 
 std::shared_ptr<Instance> Device::make(const std::string& instance) {
   const std::lock_guard lock(mutex_);
