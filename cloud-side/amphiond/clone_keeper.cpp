@@ -335,7 +335,7 @@ CloneKeeper::Clock::duration CloneKeeper::feed_input(std::vector<link::Message>&
     const auto step = feed_->step(*clone_);
     if (!step) spdlog::warn("{}: input: {}", name_, step.error().text);
     if (step && *step == InputFeed::Step::moved) continue;
-    if (!step || *step == InputFeed::Step::full) pause = 20ms;
+    if (!step || *step == InputFeed::Step::wait) pause = 20ms;
     break;
   }
   reached_ = feed_->reached();

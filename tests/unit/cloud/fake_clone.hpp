@@ -21,6 +21,7 @@ struct FakeProcess {
   bool paused = false;
   machine::InstanceState state;
   std::uint16_t used = 0;
+  int deaf = 0;           // so many next questions for the used index fail
   std::size_t room = 64;  // events that the guest's queue takes
   std::vector<link::InputEvent> received;
   std::uint64_t memory = 0;  // that the guest has
@@ -88,7 +89,7 @@ class FakeClone final : public CloneControl {
   }
   link::Result<std::uint16_t> keyboard_used() override {
     const std::lock_guard lock(p_->mutex);
-    if (!p_->alive) return gone();
+    if (!p_->alive || (p_->deaf > 0 && p_->deaf-- > 0)) return gone();
     return p_->used;
   }
   link::Result<bool> inject(std::span<const link::InputEvent> frame) override {
