@@ -63,7 +63,10 @@ Status HomeImage::begin(std::uint64_t generation, const std::vector<link::Region
   with_base_ = base != 0;
   if (auto status = image_->create(ram, disk); !status.ok() || !with_base_) return status;
   if (auto status = copy_base_memory(); !status.ok()) return status;
-  return disk == 0 ? Status() : image_->base_disk();
+  if (disk != 0) {
+    if (auto status = image_->base_disk(); !status.ok()) return status;
+  }
+  return image_->flush();
 }
 
 Status HomeImage::copy_base_memory() {

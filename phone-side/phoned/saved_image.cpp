@@ -21,6 +21,7 @@ using link::ErrorCode;
 using link::Status;
 
 constexpr std::size_t chunk_bytes = 256 * 1024;
+constexpr std::uint64_t writeback_bytes = 4u << 20;
 
 Status failed(const std::string& file) {
   const int error = errno;
@@ -130,6 +131,11 @@ Status SavedImage::base_disk() {
 }
 
 Status SavedImage::write(link::pb::Region region, std::uint64_t offset, std::span<const std::byte> bytes) {
+  unflushed_bytes_ += bytes.size();
+  if (unflushed_bytes_ >= writeback_bytes) {  // only begun, not waited for; seal() does that
+    sync_file_range(of(region).get(), 0, 0, SYNC_FILE_RANGE_WRITE);
+    unflushed_bytes_ = 0;
+  }
   return write_all(of(region).get(), file(region == link::pb::REGION_MEMORY ? "ram" : "disk0"), offset, bytes);
 }
 
@@ -148,9 +154,14 @@ Status SavedImage::zero(link::pb::Region region, std::uint64_t offset, std::uint
   return {};
 }
 
-Status SavedImage::seal(const std::string& state) {
+Status SavedImage::flush() const {
   if (fdatasync(ram_.get()) != 0) return failed(file("ram"));
   if (disk_.valid() && fdatasync(disk_.get()) != 0) return failed(file("disk0"));
+  return {};
+}
+
+Status SavedImage::seal(const std::string& state) {
+  if (auto status = flush(); !status.ok()) return status;
   return link::write_durably(link::real_files(), file("state"), state);  // syncs the folder, and so all names
 }
 

@@ -49,6 +49,9 @@ class SavedImage {
 
   [[nodiscard]] link::Status write(link::pb::Region region, std::uint64_t offset, std::span<const std::byte> bytes);
   [[nodiscard]] link::Status zero(link::pb::Region region, std::uint64_t offset, std::uint64_t bytes);
+  // What was written so far: on stable storage. While the instance still runs elsewhere, so that seal() has little left
+  // to do.
+  [[nodiscard]] link::Status flush() const;
   // Everything, the state and the names: on stable storage when it returns done.
   [[nodiscard]] link::Status seal(const std::string& state);
 
@@ -71,6 +74,7 @@ class SavedImage {
   std::uint64_t generation_;
   mutable OwnedFd ram_;
   OwnedFd disk_;
+  std::uint64_t unflushed_bytes_ = 0;
 };
 
 }  // namespace amphion::phoned
