@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // amphiond: Amphion's cloud server. Options, log, lock, server, admin socket; then it waits for SIGTERM or SIGINT.
 // Clones are processes of their own and go on when it ends, in order or not; the next start adopts them.
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/spdlog.h>
 
 #include <csignal>
@@ -17,10 +18,23 @@ namespace {
 using namespace amphion;
 using namespace amphion::cloud;
 
+// The message as a JSON string.
+class JsonText final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& out) override {
+    const nlohmann::json text = std::string(message.payload.data(), message.payload.size());
+    const auto quoted = text.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
+    out.append(quoted.data(), quoted.data() + quoted.size());
+  }
+  [[nodiscard]] std::unique_ptr<custom_flag_formatter> clone() const override { return std::make_unique<JsonText>(); }
+};
+
 void set_up_log(const Options& options) {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<JsonText>('*').set_pattern(
+      options.json_log ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e","level":"%l","text":%*})" : "%Y-%m-%d %H:%M:%S.%e %l %v");
+  spdlog::set_formatter(std::move(formatter));
   spdlog::set_level(spdlog::level::from_str(options.log_level));
-  spdlog::set_pattern(options.json_log ? R"({"time":"%Y-%m-%dT%H:%M:%S.%e","level":"%l","text":"%v"})"
-                                       : "%Y-%m-%d %H:%M:%S.%e %l %v");
   spdlog::flush_on(spdlog::level::info);
 }
 
