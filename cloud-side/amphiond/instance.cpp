@@ -253,17 +253,18 @@ std::optional<Instance::Refusal> Instance::shrink_clone(const link::pb::UndockRe
       [](std::chrono::milliseconds time) { std::this_thread::sleep_for(time); },
       [&] { return cancelled_.load(); },
   };
-  const auto memory = shrink(port, target, host_.shrink_limits);
-  if (!memory) return Refusal{memory.error().text, 0};
+  const auto shrunk = shrink(port, target, host_.shrink_limits);
+  if (!shrunk) return Refusal{shrunk.error().text, 0};
   std::uint64_t touched = 0;
   const auto counted = guarded([&] {
     Image live(host_.files, folder_.run(), Files::Mode::read);
     touched = live.count_nonzero(link::pb::REGION_MEMORY) * link::block_bytes;
   });
   if (!counted) return Refusal{counted.error().text, 0};
-  spdlog::info("{}: shrunk to {} bytes, {} of them are not zero", name_, *memory, touched);
-  if (touched <= request.bound_bytes()) return std::nullopt;
-  const std::uint64_t uses = std::max(std::min(*memory, touched), request.bound_bytes() + 1);
+  spdlog::info("{}: shrunk to {} MiB, {} MiB are not zero", name_, shrunk->has_bytes >> 20, touched >> 20);
+  if (touched <= request.bound_bytes() && !shrunk->needs_bytes) return std::nullopt;
+  const std::uint64_t found = shrunk->needs_bytes.value_or(std::min(shrunk->has_bytes, touched));
+  const std::uint64_t uses = std::max(found, request.bound_bytes() + 1);
   return Refusal{refusal(name_, uses, request.bound_bytes()), uses};
 }
 

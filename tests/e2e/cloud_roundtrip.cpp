@@ -10,6 +10,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <charconv>
 #include <csignal>
 #include <cstdio>
 #include <fstream>
@@ -197,7 +198,7 @@ class Roundtrip {
   }
 
   void dock(const std::string& what) {
-    const long before = count();
+    const std::uint64_t before = count();
     const auto report = phone_.dock();
     expect(report.outcome == link::Outcome::committed, what + ": " + figures(report) + " " + report.reason);
     expect(!phone_.here(), "it does not run on the phone");
@@ -227,7 +228,7 @@ class Roundtrip {
   }
 
   void outlive_amphiond() {
-    const long before = count();
+    const std::uint64_t before = count();
     cloud_.stop(SIGKILL);
     phone_.type("note second\n");  // while nobody listens
     typed_ += "second\n";
@@ -248,7 +249,7 @@ class Roundtrip {
   }
 
   void come_home() {
-    const long before = count();
+    const std::uint64_t before = count();
     const auto report = phone_.undock(96 * mib);
     expect(report.outcome == link::Outcome::committed, "it comes home: " + figures(report) + " " + report.reason);
     expect(phone_.here(), "it runs on the phone");
@@ -258,11 +259,19 @@ class Roundtrip {
     expect(shell_.run("cat /root/file /run/file") == "on the disk\nin memory", "its files are as they were");
   }
 
-  long count() { return std::stol(shell_.run("kill -0 $(cat /run/pid) && cat /run/count")); }
-  long processors() { return std::stol(shell_.run("grep -c ^processor /proc/cpuinfo")); }
-  std::uint64_t memory_total() {
-    return std::stoull(shell_.run("sed -n 's/MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo"));
+  std::uint64_t number(const std::string& command) {
+    const auto said = shell_.run(command);
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(said.data(), said.data() + said.size(), value);
+    if (error != std::errc() || end != said.data() + said.size()) {
+      throw std::runtime_error("'" + command + "' gave no number: '" + said + "'; its kernel says:\n" +
+                               shell_.run("dmesg | tail -n 40"));
+    }
+    return value;
   }
+  std::uint64_t count() { return number("kill -0 $(cat /run/pid) && cat /run/count"); }
+  std::uint64_t processors() { return number("grep -c ^processor /proc/cpuinfo"); }
+  std::uint64_t memory_total() { return number("sed -n 's/MemTotal: *\\([0-9]*\\) kB/\\1/p' /proc/meminfo"); }
 
   fs::path scratch_;
   fs::path qemu_;

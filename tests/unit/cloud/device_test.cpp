@@ -115,14 +115,14 @@ TEST_F(DeviceTest, input_reaches_the_clone_once_and_is_acknowledged) {
   EXPECT_TRUE(eventually([&] { return phone_.acked() == 6; }));
   phone_.send_keys(1, 30, 4);  // sent again after a broken link, and one more
   EXPECT_TRUE(eventually([&] { return phone_.acked() == 8; }));
-  EXPECT_EQ(clone()->received.size(), 8u);
+  EXPECT_EQ(clone()->received_events(), 8u);
   ASSERT_EQ(phone_.undock(), "");
   EXPECT_EQ(phone_.arrived_input, 8u);
 }
 
 TEST_F(DeviceTest, a_restarted_amphiond_adopts_the_clone) {
   ASSERT_NO_FATAL_FAILURE(dock());
-  clone()->room = 2;
+  clone()->make_room(2);
   phone_.send_keys(1, 30, 3);
   EXPECT_TRUE(eventually([&] { return phone_.acked() == 2; }));
   const int pid = clone()->pid;
@@ -130,10 +130,10 @@ TEST_F(DeviceTest, a_restarted_amphiond_adopts_the_clone) {
   open();
   ASSERT_NE(clone(), nullptr);
   EXPECT_EQ(clone()->pid, pid);
-  clone()->room = 64;
+  clone()->make_room(64);
   phone_.connect(*device_);
   EXPECT_TRUE(eventually([&] { return phone_.acked() == 6; }));
-  EXPECT_EQ(clone()->received.size(), 6u);
+  EXPECT_EQ(clone()->received_events(), 6u);
   EXPECT_EQ(phone_.undock(), "");
 }
 
@@ -145,7 +145,7 @@ TEST_F(DeviceTest, a_clone_that_died_goes_on_from_its_docking_and_input_is_repla
   const int pid = clone()->pid;
   clone()->end();
   ASSERT_TRUE(eventually([&] { return clone() != nullptr && clone()->pid != pid; }));
-  EXPECT_TRUE(eventually([&] { return clone()->received.size() == 4; }));
+  EXPECT_TRUE(eventually([&] { return clone()->received_events() == 4; }));
   std::ifstream memory(clone()->folder / "memory", std::ios::binary);
   memory.seekg(4096);
   EXPECT_EQ(memory.get(), 'a');
@@ -223,7 +223,7 @@ TEST_F(DeviceTest, the_console_flows_both_ways_while_it_is_open) {
     const std::lock_guard lock(process->mutex);
     process->console_out = "file\n";
   }
-  EXPECT_TRUE(eventually([&] { return phone_.console == "file\n"; }));
+  EXPECT_TRUE(eventually([&] { return phone_.console() == "file\n"; }));
 }
 
 // The cloud's disk fails at each operation of a dock: refused, the phone goes on, nothing is left, and the next dock

@@ -32,6 +32,14 @@ struct FakeProcess {
   std::string console_in;
   std::string console_out;
 
+  [[nodiscard]] std::size_t received_events() {
+    const std::lock_guard lock(mutex);
+    return received.size();
+  }
+  void make_room(std::size_t events) {
+    const std::lock_guard lock(mutex);
+    room = events;
+  }
   void end() {
     const std::lock_guard lock(mutex);
     alive = false;

@@ -104,6 +104,10 @@ class FakePhone final : public link::Session::Handler, public link::SourceImage,
     const std::lock_guard lock(mutex_);
     return acked_;
   }
+  [[nodiscard]] std::string console() {
+    const std::lock_guard lock(mutex_);
+    return console_;
+  }
   [[nodiscard]] link::InstanceRecord record() { return *records_.load(instance_); }
   link::Session& session() { return *session_; }
   std::vector<std::byte>& memory() { return memory_; }
@@ -111,7 +115,6 @@ class FakePhone final : public link::Session::Handler, public link::SourceImage,
   std::function<void(link::Phase)> hook;
   int resumed = 0;
   int started = 0;
-  std::string console;
 
   // ---- Session::Handler ----
   void on_offer(link::Session&, const link::pb::Offer& offer, std::shared_ptr<link::Channel> channel) override {
@@ -126,7 +129,7 @@ class FakePhone final : public link::Session::Handler, public link::SourceImage,
     if (const auto* refused = std::get_if<link::pb::UndockRefused>(&message)) reply(refused->reason());
     const std::lock_guard lock(mutex_);
     if (const auto* ack = std::get_if<link::pb::InputAck>(&message)) acked_ = ack->reached();
-    if (const auto* data = std::get_if<link::pb::ConsoleData>(&message)) console += data->data();
+    if (const auto* data = std::get_if<link::pb::ConsoleData>(&message)) console_ += data->data();
   }
   void on_closed(link::Session&, const link::Error&) override { closed_ = true; }
 
@@ -207,6 +210,7 @@ class FakePhone final : public link::Session::Handler, public link::SourceImage,
   std::condition_variable changed_;
   std::optional<std::string> answer_;
   std::uint64_t acked_ = 0;
+  std::string console_;
 };
 
 }  // namespace amphion::cloud::testing
