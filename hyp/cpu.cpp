@@ -139,15 +139,13 @@ void run(Cpu& cpu, Vcpu& vcpu) {
   if (slice != never && begin + slice < deadline) deadline = begin + slice;
   const u64 own = physical_timer_deadline(vcpu);
   arm_hypervisor_timer(cpu, own < deadline ? own : deadline);
-  const u32 reason = run_guest(cpu, vcpu);
+  const bool interrupted = run_guest(cpu, vcpu) == AMPHION_EXIT_IRQ;
+  // What its trap costs is the vCPU's own time: one that makes many would otherwise take the others' for nothing.
+  if (!interrupted) handle_trap(vcpu);
   const u64 ticks = now() - begin;
   vcpu.ran_ticks += ticks;
   cpu.scheduler.ran(vcpu, ticks);
-  if (reason == AMPHION_EXIT_IRQ) {
-    serve_interrupts(cpu);
-  } else {
-    handle_trap(vcpu);
-  }
+  if (interrupted) serve_interrupts(cpu);
 }
 
 }  // namespace

@@ -14,7 +14,7 @@
 namespace amphion::hyp {
 namespace {
 
-constexpr u32 host_weight_log2 = 3;  // everybody's devices, input and screen wait for the host
+constexpr u32 host_weight_log2 = 1;  // everybody waits for its devices; much more, and its own work would hold them up
 
 ArmMaintenance maintenance;
 constinit PagePool pages;

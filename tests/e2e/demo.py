@@ -174,7 +174,8 @@ class Scenario:
             median, longest = statistics.median(before), max(during)
             note(f"median gap before the dock {median * 1000:.0f} ms, longest gap since {longest * 1000:.0f} ms")
             self.results["counter"] = {"median_gap_s": median, "longest_gap_s": longest}
-            self.expect(longest <= FEW * median or not self.judge_times, "personal was held up")
+            self.expect(longest <= FEW * median or not self.judge_times,
+                        f"personal was held up: {longest * 1000:.0f} ms, with a median of {median * 1000:.0f} ms before the dock")
 
     def mark_ticks(self):
         self.ticks_before = int(self.personal.run("wc -l </tmp/ticks")) - 1
