@@ -23,7 +23,7 @@ demo: build ## the main job as a scripted scenario: dock, work in the cloud, com
 	@python3 tests/e2e/demo.py
 
 test: build ## all tests
-	@toolchain/build.sh pc-tests pc-sanitize
+	@toolchain/build.sh pc-tests pc-sanitize test-module
 	@tests/run.sh
 
 bench: build ## the figures: build/bench/handoff.json and a table

@@ -1,8 +1,9 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
-# the bundle for the emulated board; for tests also the programs that run QEMU, and the unit tests with sanitizers.
-# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle pc-tests pc-sanitize (default: all but the tests)
+# the bundle for the emulated board; for tests also the programs that run QEMU, the unit tests with sanitizers, and the
+# modules that test guests load.
+# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle pc-tests pc-sanitize test-module (default: all but the tests)
 . "$(dirname "$0")/common.sh"
 cd "$ROOT_DIR"
 
@@ -32,7 +33,8 @@ part_pc-sanitize() {
   configure pc-sanitize -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
   compile pc-sanitize $(unit_tests)
 }
-part_module() { toolchain/module.sh amphion_host >/dev/null; }
+part_module() { toolchain/module.sh guest-kernel-mods/amphion_host >/dev/null; }
+part_test-module() { toolchain/module.sh tests/guest >/dev/null; }
 part_bundle() {
   toolchain/host-initramfs.sh build/phone/host-initramfs.cpio.lz4
   board/qemu-virt/bundle.sh build/qemu-virt.bundle >/dev/null
@@ -40,6 +42,6 @@ part_bundle() {
 
 [ $# -gt 0 ] || set -- pc phone hyp module bundle
 for part in "$@"; do
-  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle pc-tests pc-sanitize"
+  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle pc-tests pc-sanitize test-module"
   step "build $part" "part_$part"
 done
