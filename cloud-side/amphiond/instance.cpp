@@ -111,17 +111,18 @@ void Instance::reconcile(const link::pb::Claim* theirs) {
     spdlog::error("{}: {}", name_, now.error().text);
     return;
   }
-  if (verdict == Verdict::discard_prepared) {
+  if (known->prepared != 0 && now->saved != known->prepared) {
     ArrivingImage(folder_, std::nullopt, nullptr).discard(known->prepared);
-  } else {
-    act_on(verdict, *now);
   }
+  act_on(verdict, *now);
   if (keeper_.present()) tell_(keeper_.acknowledge());
 }
 
 void Instance::act_on(Verdict verdict, const link::InstanceRecord& record) {
-  if (verdict == Verdict::take) {
-    (void)ArrivingImage(folder_, std::nullopt, [this](const auto& r) { return start_clone(r); }).start(record);
+  const auto start = [this](const auto& taken) { return start_clone(taken); };
+  const bool here = record.place == link::pb::SIDE_CLOUD;
+  if (here && (verdict == Verdict::take || !keeper_.present())) {  // taken now, or it could not be started before
+    (void)ArrivingImage(folder_, std::nullopt, start).start(record);
   }
   if (verdict == Verdict::follow) {
     keeper_.kill();

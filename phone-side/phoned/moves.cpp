@@ -308,20 +308,18 @@ void Slot::reconcile(const link::pb::Claim* claim) {
     spdlog::error("{}: {}", name(), note_);
     return;
   }
-  const bool changes =
-      verdict == link::Verdict::take || verdict == link::Verdict::follow || verdict == link::Verdict::discard_prepared;
-  if (!changes || claim == nullptr) return;
+  if (claim == nullptr) return;
   const auto now = link::apply(verdict, services_.records, name(), *claim);
   if (!now.ok()) return fail(now.error().text);
   set_record(*now);
   HomeImage image(*this);
-  if (verdict == link::Verdict::take) {
-    if (const auto started = image.start(*now); !started.ok()) spdlog::error("{}: {}", name(), started.error().text);
-    return;
-  }
-  if (verdict == link::Verdict::discard_prepared) image.discard(before.prepared);
+  if (before.prepared != 0 && now->saved != before.prepared) image.discard(before.prepared);
   if (verdict == link::Verdict::follow) drop_live();
-  if (now->place == link::pb::SIDE_CLOUD) {
+  const bool here = now->place == link::pb::SIDE_PHONE;
+  if (here && now->saved != 0) {  // taken now, or by an earlier session that could not start it
+    if (const auto started = image.start(*now); !started.ok()) spdlog::error("{}: {}", name(), started.error().text);
+  }
+  if (!here && (before.prepared != 0 || verdict == link::Verdict::follow)) {
     away(now->input_sequence);
     set_state(SlotState::docked);
   }
