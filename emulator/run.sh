@@ -34,7 +34,7 @@ instance() {
   cat <<END
     { "name": "$1", "vcpus": 4, "vcpus_allowed": 2, "memory_mib": 512, "bound_mib": 160,
       "kernel": "/data/images/zImage", "initrd": "/data/images/guest-initramfs.cpio.gz",
-      "disk": "/data/images/guest-disk.ext4", "cmdline": "console=ttyAMA0 console=tty0 quiet cryptomgr.notests apparmor=0 audit=0 amphion.name=$1" }
+      "disk": "/data/images/guest-disk.ext4", "cmdline": "console=ttyAMA0 console=tty0 quiet loglevel=3 cryptomgr.notests apparmor=0 audit=0 amphion.name=$1" }
 END
 }
 
@@ -83,11 +83,14 @@ if ! emulator status | grep -q '^running'; then
   step phone wait_for_phone
   step login wait_for_login
 fi
+cat >"$STATE/env" <<END
+export PATH=$PC_BUILD/phone-side/cli:\$PATH AMPHION_PHONE=127.0.0.1:$CONTROL_PORT AMPHION_PKI=$STATE/pki
+END
 cat >&2 <<END
 
   The phone runs: two instances, personal and work; log in as root, password amphion.
-  In another terminal:  export AMPHION_PHONE=127.0.0.1:$CONTROL_PORT AMPHION_PKI=$STATE/pki
-                        $PC_BUILD/phone-side/cli/amphion list | switch work | dock work | undock work | console work
+  In another terminal:  . $STATE/env
+                        amphion list, amphion switch work, amphion dock work, amphion undock work, amphion --help
   Leaving (Ctrl-] q) lets phone and cloud run on; \`make run\` comes back, \`make stop\` ends both.
 
 END

@@ -40,8 +40,12 @@ std::string memory_of(const json& one) {
   return format_bytes(number(one, "memory_bytes"));
 }
 
+// A clone says how many it has online once its guest has said it.
 std::string vcpus_of(const json& one) {
-  return std::to_string(number(one, "vcpus_allowed")) + " of " + std::to_string(number(one, "vcpus"));
+  const bool here = text(one, "place") == "phone";
+  const std::uint64_t used =
+      here ? number(one, "vcpus_allowed") : number(one.value("clone", json::object()), "vcpus_online");
+  return (used == 0 ? "?" : std::to_string(used)) + " of " + std::to_string(number(one, "vcpus"));
 }
 
 std::string row(const json& one) {
@@ -89,9 +93,8 @@ std::string format_status(const json& answer) {
              std::to_string(number(journal, "reached")) + ", waiting " + std::to_string(number(journal, "waiting"));
       const json clone = one.value("clone", json::object());
       if (!clone.empty()) {
-        out += "\n  clone: " + text(clone, "state") + ", " + std::to_string(number(clone, "vcpus_online")) +
-               " vCPUs online, " + format_bytes(number(clone, "resident_bytes")) + " resident, running for " +
-               format_ms(number(clone, "running_ms"));
+        out += "\n  clone: " + text(clone, "state") + ", " + format_bytes(number(clone, "resident_bytes")) +
+               " resident, running for " + format_ms(number(clone, "running_ms"));
         if (text(clone, "note") != "-" && !text(clone, "note").empty()) out += "; " + text(clone, "note");
       }
     }
