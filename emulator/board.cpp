@@ -12,6 +12,8 @@
 #include <thread>
 #include <vector>
 
+#include "emulator/saved.hpp"
+
 namespace amphion::emulator {
 namespace {
 
@@ -21,56 +23,36 @@ using std::chrono::milliseconds;
 constexpr std::uint16_t phoned_port = 7447;
 constexpr const char* keyboard_path = "/machine/peripheral/keyboard";
 constexpr const char* start_log = "qemu.log";
+constexpr const char* process_name = "amphion-phone";
 
-std::vector<std::string> command_line(const BoardOptions& options, const Board& board) {
+// Backends: where the machine's disk, network, console, screen and commands lead to on this PC.
+std::vector<std::string> command_line(const BoardOptions& options, const Board& board, bool incoming) {
   const auto socket = [&](const char* name) { return "unix:" + board.path(name) + ",server=on,wait=off"; };
-  std::vector<std::string> line{
-      options.qemu,
-      "-name",
-      "amphion-phone",
-      "-M",
-      "virt,gic-version=2,virtualization=on,highmem=off",
-      "-cpu",
-      "cortex-a7",
-      "-smp",
-      std::to_string(options.cpus),
-      "-m",
-      std::to_string(options.memory_mib),
-      "-nodefaults",
-      "-global",
-      "virtio-mmio.force-legacy=false",
-      "-kernel",
-      options.bundle.string(),
-      "-chardev",
-      "socket,id=serial,path=" + board.path("serial.sock") + ",server=on,wait=off,logfile=" + board.path("serial.log"),
-      "-serial",
-      "chardev:serial",
-      "-drive",
-      "if=none,id=data,format=raw,file=" + options.data.string(),
-      "-device",
-      "virtio-blk-device,drive=data,bus=virtio-mmio-bus.0",
-      "-netdev",
-      "user,id=net,hostfwd=tcp:127.0.0.1:" + std::to_string(options.control_port) + "-:" + std::to_string(phoned_port),
-      "-device",
-      "virtio-net-device,netdev=net,bus=virtio-mmio-bus.2",
-      "-device",
-      "virtio-keyboard-device,id=keyboard,bus=virtio-mmio-bus.4",
-      "-device",
-      "virtio-gpu-device,id=screen,xres=640,yres=480,bus=virtio-mmio-bus.5",
-      "-device",
-      "virtio-rng-device,bus=virtio-mmio-bus.6",
-      "-qmp",
-      socket("qmp.sock"),
-      "-qmp",
-      socket("front.sock"),
-      "-pidfile",
-      board.path("pid"),
-      "-daemonize"};
-  if (options.vnc_display) {
-    line.insert(line.end(), {"-vnc", "127.0.0.1:" + std::to_string(*options.vnc_display)});
+  std::vector<std::string> line{options.qemu};
+  const auto add = [&](const std::vector<std::string>& words) { line.insert(line.end(), words.begin(), words.end()); };
+  add({"-name", process_name});
+  add(machine_words(options));
+  add({"-kernel", options.bundle.string()});
+  add({"-chardev", "socket,id=serial,path=" + board.path("serial.sock") +
+                       ",server=on,wait=off,logfile=" + board.path("serial.log")});
+  if (options.write_log) {
+    add({"-blockdev",
+         "driver=blklogwrites,node-name=data,log-super-update-interval=1000000000,log.driver=file,"
+         "log.filename=" +
+             options.write_log->string() +
+             ",file.driver=raw,file.file.driver=file,file.file.filename=" + options.data.string()});
   } else {
-    line.insert(line.end(), {"-display", "none"});
+    add({"-blockdev", "driver=raw,node-name=data,file.driver=file,file.filename=" + options.data.string()});
   }
+  add({"-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:" + std::to_string(options.control_port) +
+                      "-:" + std::to_string(phoned_port)});
+  add({"-qmp", socket("qmp.sock"), "-qmp", socket("front.sock"), "-pidfile", board.path("pid"), "-daemonize"});
+  if (options.vnc_display) {
+    add({"-vnc", "127.0.0.1:" + std::to_string(*options.vnc_display)});
+  } else {
+    add({"-display", "none"});
+  }
+  if (incoming) add({"-incoming", "defer"});
   return line;
 }
 
@@ -105,7 +87,7 @@ std::string first_line(const std::string& path) {
 bool is_qemu(int pid) {
   std::ifstream file("/proc/" + std::to_string(pid) + "/cmdline", std::ios::binary);
   const std::string words((std::istreambuf_iterator<char>(file)), std::istreambuf_iterator<char>());
-  return words.find("amphion-phone") != std::string::npos;
+  return words.find(process_name) != std::string::npos;
 }
 
 void wait_for_end(const Board& board) {
@@ -142,6 +124,32 @@ void wait_for_key_buffers(Qmp& qmp) {
 
 }  // namespace
 
+std::vector<std::string> machine_words(const BoardOptions& options) {
+  return {"-M",
+          "virt,gic-version=2,virtualization=on,highmem=off",
+          "-cpu",
+          "cortex-a7",
+          "-smp",
+          std::to_string(options.cpus),
+          "-m",
+          std::to_string(options.memory_mib),
+          "-nodefaults",
+          "-global",
+          "virtio-mmio.force-legacy=false",
+          "-serial",
+          "chardev:serial",
+          "-device",
+          "virtio-blk-device,drive=data,bus=virtio-mmio-bus.0",
+          "-device",
+          "virtio-net-device,netdev=net,bus=virtio-mmio-bus.2",
+          "-device",
+          "virtio-keyboard-device,id=keyboard,bus=virtio-mmio-bus.4",
+          "-device",
+          "virtio-gpu-device,id=screen,xres=640,yres=480,bus=virtio-mmio-bus.5",
+          "-device",
+          "virtio-rng-device,bus=virtio-mmio-bus.6"};
+}
+
 Board::Board(fs::path state_folder) : folder_(fs::absolute(std::move(state_folder))) {}
 
 std::optional<int> Board::running() const {
@@ -156,11 +164,14 @@ void Board::require_running() const {
     throw std::runtime_error("no emulated phone runs in " + folder_.string() + "; start one with make run");
 }
 
-void Board::start(const BoardOptions& options) const {
+void Board::require_stopped() const {
   if (const auto pid = running()) {
     throw std::runtime_error("an emulated phone runs in " + folder_.string() + " already (process " +
                              std::to_string(*pid) + ")");
   }
+}
+
+void Board::launch(const BoardOptions& options, bool incoming) const {
   for (const auto& file : {options.bundle, options.data}) {
     if (!fs::is_regular_file(file)) throw std::runtime_error("there is no " + file.string());
   }
@@ -169,7 +180,11 @@ void Board::start(const BoardOptions& options) const {
   BoardOptions absolute = options;
   absolute.bundle = fs::absolute(options.bundle);
   absolute.data = fs::absolute(options.data);
-  if (run(command_line(absolute, *this), path(start_log)) != 0) {
+  if (options.write_log) {
+    absolute.write_log = fs::absolute(*options.write_log);
+    std::ofstream(*absolute.write_log, std::ios::trunc);
+  }
+  if (run(command_line(absolute, *this, incoming), path(start_log)) != 0) {
     throw std::runtime_error("QEMU did not start: " + first_line(path(start_log)));
   }
   nlohmann::json record{{"bundle", absolute.bundle.string()},
@@ -179,6 +194,33 @@ void Board::start(const BoardOptions& options) const {
                         {"control_port", options.control_port}};
   if (options.vnc_display) record["vnc"] = "127.0.0.1:" + std::to_string(5900 + *options.vnc_display);
   std::ofstream(path("board.json")) << record.dump(2) << "\n";
+}
+
+void Board::start(const BoardOptions& options) const {
+  require_stopped();
+  launch(options, false);
+}
+
+void Board::save(const fs::path& folder) const {
+  require_running();
+  save_phone(*this, folder);
+  power_off();
+}
+
+void Board::start_from(const fs::path& folder, BoardOptions options) const {
+  require_stopped();
+  const SavedPhone saved(folder);
+  saved.apply(options);
+  saved.copy_data(options.data);
+  try {
+    launch(options, true);
+    Qmp qmp = commands();
+    saved.load(qmp);
+  } catch (...) {
+    if (running()) power_off();
+    fs::remove(options.data);
+    throw;
+  }
 }
 
 nlohmann::json Board::describe() const {

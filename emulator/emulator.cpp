@@ -19,6 +19,7 @@ struct Arguments {
   BoardOptions board;
   std::uint16_t vnc = 0;
   std::string text, combination, png, ppm;
+  std::string saved, write_log;
   std::uint32_t gap_ms = 5;
   std::uint32_t seconds = 30;
   bool in_serial = false;
@@ -93,17 +94,29 @@ void add_start(CLI::App& app, Arguments& arguments, std::function<void()>& actio
   auto* start = app.add_subcommand("start", "start the emulated phone");
   start->add_option("--bundle", arguments.board.bundle, "what the board loads (board/qemu-virt/bundle.sh)")->required();
   start->add_option("--data", arguments.board.data, "image of its data disk")->required();
-  start->add_option("--cpus", arguments.board.cpus, "CPUs")->check(CLI::Range(1, 4))->capture_default_str();
-  start->add_option("--memory", arguments.board.memory_mib, "RAM in MiB")
-      ->check(CLI::Range(512, 3072))
-      ->capture_default_str();
-  start->add_option("--control-port", arguments.board.control_port, "loopback port of phoned")->capture_default_str();
+  auto* cpus = start->add_option("--cpus", arguments.board.cpus, "CPUs");
+  cpus->check(CLI::Range(1, 4))->capture_default_str();
+  auto* memory = start->add_option("--memory", arguments.board.memory_mib, "RAM in MiB");
+  memory->check(CLI::Range(512, 3072))->capture_default_str();
+  auto* port = start->add_option("--control-port", arguments.board.control_port, "loopback port of phoned");
+  port->capture_default_str();
+  auto* from = start->add_option("--from", arguments.saved, "go on from a saved phone; makes the data disk's image");
+  from->excludes(cpus, memory, port);
+  start->add_option("--write-log", arguments.write_log, "list the data disk's writes and flushes in a file");
   auto* vnc = start->add_option("--vnc", arguments.vnc, "also show the picture at VNC display N on the loopback");
   start->add_option("--qemu", arguments.board.qemu, "the QEMU to run")->capture_default_str();
   start->callback([&, vnc] {
     if (vnc->count() != 0) arguments.board.vnc_display = arguments.vnc;
-    action = [&] { Board(arguments.state).start(arguments.board); };
+    if (!arguments.write_log.empty()) arguments.board.write_log = arguments.write_log;
+    action = [&] {
+      const Board board(arguments.state);
+      if (arguments.saved.empty()) return board.start(arguments.board);
+      board.start_from(arguments.saved, arguments.board);
+    };
   });
+  auto* save = app.add_subcommand("save", "freeze it into a folder, from which start --from goes on, and end it");
+  save->add_option("folder", arguments.saved, "is made")->required();
+  save->callback([&] { action = [&] { Board(arguments.state).save(arguments.saved); }; });
 }
 
 void add_power(CLI::App& app, Arguments& arguments, std::function<void()>& action) {

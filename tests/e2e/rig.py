@@ -3,7 +3,8 @@
 board's keyboard and screen (amphion-emulator), the command line tool (amphion), the server's process (amphiond).
 
 Everything lives in one folder that the rig makes and removes; every process is ended when the rig is closed. Ports are
-chosen by the system. Waiting is for events (text on a screen or a console, an answer), each with a limit that ends in an error.
+chosen by the system. A rig can be saved and restored: phone and cloud go on from that moment, each time. Waiting is for
+events (text on a screen or a console, an answer), each with a limit that ends in an error.
 """
 
 import contextlib
@@ -19,6 +20,8 @@ import subprocess
 import tempfile
 import threading
 import time
+
+import write_log
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cache" / "amphion"))
@@ -79,6 +82,10 @@ class Rig(contextlib.AbstractContextManager):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.pki = self.folder / "pki"
         self.phone_state = self.folder / "phone"
+        self.data_image = self.phone_state / "data.img"
+        self.bundle = self.folder / "bundle"  # a copy: a build may go on meanwhile
+        self.saved = self.folder / "saved"
+        self.writes: pathlib.Path | None = None  # the data disk's writes since the phone was restored, if asked for
         self.control_port = free_port()
         self.cloud_port = free_port()
         self.cloud_process: subprocess.Popen | None = None
@@ -88,13 +95,46 @@ class Rig(contextlib.AbstractContextManager):
         self.close()
 
     def close(self):
+        self.end()
+        if self.own_folder and not os.environ.get("AMPHION_KEEP"):
+            shutil.rmtree(self.folder, ignore_errors=True)
+
+    def end(self):
+        """Phone, cloud and clones, whatever of them runs."""
         for console in list(self.consoles):
             console.close()
         if self.phone_state.exists():
             run(EMULATOR, "--state", self.phone_state, "power-off", check=False)
         self.stop_cloud(clones_too=True)
-        if self.own_folder and not os.environ.get("AMPHION_KEEP"):
-            shutil.rmtree(self.folder, ignore_errors=True)
+
+    # ---- saved ----
+
+    def save(self):
+        """Phone and cloud end; all instances must be on the phone."""
+        for console in list(self.consoles):
+            console.close()
+        run(EMULATOR, "--state", self.phone_state, "save", self.saved / "phone")
+        self.stop_cloud()
+        self._copy(self.cloud_data, self.saved / "cloud")
+
+    def restore(self, list_writes=False):
+        """Phone and cloud go on from where they were saved, with a new session between them."""
+        self.end()
+        shutil.rmtree(self.cloud_data, ignore_errors=True)
+        self._copy(self.saved / "cloud", self.cloud_data)
+        self.start_cloud()
+        self.restore_phone(list_writes)
+        self.connected()
+
+    def restore_phone(self, list_writes=False):
+        self.data_image.unlink(missing_ok=True)
+        self.writes = self.folder / "writes" if list_writes else None
+        run(EMULATOR, "--state", self.phone_state, "start", "--bundle", self.bundle, "--data", self.data_image,
+            "--from", self.saved / "phone", *(["--write-log", self.writes] if self.writes else []))
+        self.wait_for_phoned()
+
+    def _copy(self, source: pathlib.Path, target: pathlib.Path):
+        run("cp", "--archive", "--sparse=always", "--reflink=auto", source, target)
 
     # ---- certificates ----
 
@@ -145,22 +185,22 @@ class Rig(contextlib.AbstractContextManager):
                     os.kill(pid, signal.SIGKILL)
 
     def clone_pids(self) -> list[int]:
-        """Clones of this rig: QEMU processes whose command line names this rig's data folder."""
+        """Clones of this rig: processes whose command line names a file of an instance in this rig's data folder."""
         found = []
         for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
-                words = entry.read_bytes()
-                if str(self.cloud_data).encode() in words and b"qemu-system-arm" in words:
+                if f"{self.cloud_data}/devices/".encode() in entry.read_bytes():
                     found.append(int(entry.parent.name))
         return found
 
     # ---- the phone ----
 
-    def make_phone(self, config: dict):
+    def make_phone(self, config: dict, pki: pathlib.Path | None = None):
         self.phone_state.mkdir(parents=True, exist_ok=True)
         config_file = self.folder / "phoned.json"
         config_file.write_text(json.dumps(config))
-        run(ROOT / "emulator" / "data-image.sh", self.phone_state / "data.img", config_file, self.pki)
+        shutil.copyfile(BUNDLE, self.bundle)
+        run(ROOT / "emulator" / "data-image.sh", self.data_image, config_file, pki or self.pki)
 
     def start_phone(self, cpus=2):
         self.power_on(cpus)
@@ -170,14 +210,18 @@ class Rig(contextlib.AbstractContextManager):
         self.wait("phoned to answer", lambda: self.amphion("list", check=False).returncode == 0)
 
     def power_on(self, cpus=2):
-        run(EMULATOR, "--state", self.phone_state, "start", "--bundle", BUNDLE, "--data", self.phone_state / "data.img",
+        run(EMULATOR, "--state", self.phone_state, "start", "--bundle", self.bundle, "--data", self.data_image,
             "--control-port", self.control_port, "--cpus", cpus)
 
     def power_off(self):
-        """As pulling the battery: nothing is flushed."""
+        """As pulling the battery. If the writes are listed, those after the last flush are lost; else the PC keeps them."""
+        run(EMULATOR, "--state", self.phone_state, "power-off")
         for console in list(self.consoles):
             console.close()
-        run(EMULATOR, "--state", self.phone_state, "power-off")
+        if self.writes:
+            self._copy(self.saved / "phone" / "data.img", self.data_image)
+            write_log.replay_to_last_flush(self.writes, self.data_image)
+            self.writes = None
 
     def phone_log(self) -> str:
         return (self.phone_state / "serial.log").read_text(errors="replace")
