@@ -6,6 +6,7 @@
 
 #include <filesystem>
 
+#include <algorithm>
 namespace amphion::phoned {
 namespace {
 
@@ -130,6 +131,8 @@ std::size_t Phone::index_of(const std::string& name) const {
 }
 
 json Phone::list() {
+  const auto docked = [](const auto& slot) { return slot->view().docked; };
+  if (std::any_of(slots_.begin(), slots_.end(), docked)) cloud_.refresh();
   const std::size_t focus = focused();
   json instances = json::array();
   for (std::size_t i = 0; i < slots_.size(); ++i) {
@@ -145,7 +148,6 @@ json Phone::execute(const Request& request, const Progress& progress) {
     case Operation::list:
       return list();
     case Operation::status: {
-      cloud_.refresh();
       json answer = list();
       answer["cloud"] = cloud_.status();
       return answer;
