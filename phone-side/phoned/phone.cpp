@@ -4,9 +4,8 @@
 
 #include <spdlog/spdlog.h>
 
-#include <filesystem>
-
 #include <algorithm>
+#include <filesystem>
 namespace amphion::phoned {
 namespace {
 
