@@ -2,12 +2,13 @@
 # SPDX-License-Identifier: Apache-2.0
 # The whole test suite, in the order in which a failure is cheapest to find. Called by `make test`, which has set the
 # machine up and built everything. Each step prints its time; the first failure ends the run.
-# Usage: tests/run.sh [STEP...]   steps: form unit cloud phone faults (default: form
-# unit cloud; docs/STATUS.md says what keeps the other two out)
+# Usage: tests/run.sh [STEP...]   steps: form toolchain unit cloud phone faults (default: form
+# toolchain unit cloud; docs/STATUS.md says what keeps the other two out)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
 step_form() { bash tests/form/check.sh; }
+step_toolchain() { tests/toolchain/check.sh; }
 step_unit() { ctest --test-dir build/pc-sanitize --output-on-failure --label-exclude 'e2e|qemu' -j 2; }
 step_cloud() { ctest --test-dir build/pc --output-on-failure --label-regex 'e2e|qemu'; }
 step_phone() { python3 tests/e2e/demo.py --report-times; }  # a test asserts no time
@@ -24,9 +25,9 @@ run() {
   fi
 }
 
-[ $# -gt 0 ] || set -- form unit cloud
+[ $# -gt 0 ] || set -- form toolchain unit cloud
 for step in "$@"; do
-  declare -F "step_$step" >/dev/null || { echo "tests/run.sh: unknown step '$step' (form, unit, cloud, phone, faults)" >&2; exit 2; }
+  declare -F "step_$step" >/dev/null || { echo "tests/run.sh: unknown step '$step' (form, toolchain, unit, cloud, phone, faults)" >&2; exit 2; }
   run "$step"
 done
 echo "all steps passed in $SECONDS s"

@@ -9,8 +9,8 @@ readonly PACKAGES="
   gcc-arm-linux-gnueabihf g++-arm-linux-gnueabihf
   qemu-system-arm qemu-user-static
   cpio lz4 kmod e2fsprogs openssl make bc
-  protobuf-compiler libprotobuf-dev libmbedtls-dev libzstd-dev libfdt-dev libevdev-dev libsqlite3-dev libvncserver-dev
-  libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libgmock-dev libbenchmark-dev"
+  protobuf-compiler libprotobuf-dev libmbedtls-dev libzstd-dev libfdt-dev libevdev-dev
+  libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libgmock-dev"
 
 missing_packages() {
   local package
