@@ -1,8 +1,38 @@
 // SPDX-License-Identifier: Apache-2.0
-// Texts of a hand-over's phases and outcomes. See handover.hpp.
+// Progress, and texts of a hand-over's phases and outcomes. See handover.hpp.
 #include "link/handover.hpp"
 
 namespace amphion::link {
+namespace {
+
+using std::chrono::milliseconds;
+
+constexpr milliseconds progress_interval{200};
+
+}  // namespace
+
+void ProgressReporter::enter(Phase phase) {
+  now.phase = phase;
+  tell_at(Clock::now());
+}
+
+void ProgressReporter::tell() {
+  const auto time = Clock::now();
+  if (time - told_ >= progress_interval) tell_at(time);
+}
+
+void ProgressReporter::tell_at(Deadline time) {
+  if (!listener_) return;
+  told_ = time;
+  update_times();
+  listener_(now);
+}
+
+void ProgressReporter::update_times() {
+  const auto time = Clock::now();
+  now.total = std::chrono::duration_cast<milliseconds>(time - started_);
+  if (stopped_at_ != Deadline{}) now.stopped = std::chrono::duration_cast<milliseconds>(time - stopped_at_);
+}
 
 std::string_view text(Phase phase) {
   switch (phase) {

@@ -32,6 +32,27 @@ struct Progress {
 };
 using ProgressFn = std::function<void(const Progress&)>;  // called by the engine's thread, several times a second
 
+// Keeps the times of one hand-over and tells who listens. Thread safety: the engine's thread only.
+class ProgressReporter {
+ public:
+  explicit ProgressReporter(const ProgressFn& listener) : listener_(listener) {}
+
+  Progress now;
+
+  void enter(Phase phase);  // and tells
+  void tell();              // unless it has just been told
+  void stopped(std::chrono::milliseconds ago = {}) { stopped_at_ = Clock::now() - ago; }
+  void update_times();
+
+ private:
+  void tell_at(Deadline time);
+
+  const ProgressFn& listener_;
+  const Deadline started_ = Clock::now();
+  Deadline stopped_at_{};  // none yet
+  Deadline told_{};
+};
+
 enum class Outcome {
   committed,    // source: it has left. Destination: it is here and was started
   unconfirmed,  // source: it has left, and the link broke before the answer. Reconciliation does the rest

@@ -11,7 +11,6 @@ namespace amphion::link {
 namespace {
 
 using Milliseconds = std::chrono::milliseconds;
-constexpr Milliseconds progress_interval{200};
 
 // Why run() ends early: nothing is left of the attempt.
 struct Stop {
@@ -52,32 +51,11 @@ struct HandoverDestination::Work {
   BatchReader reader;
   std::uint64_t batches = 0;
   bool begun = false;
-  Progress progress;
-  Deadline started = Clock::now();
-  Deadline stopped_at{};  // of the source, by its own account; none before Prepare
-  Deadline told{};
+  ProgressReporter reporter{self.progress_};
+  Progress& progress = reporter.now;
 
   void need(Status status) {
     if (!status.ok()) throw Stop{status.error()};
-  }
-
-  void tell(bool now) {
-    const auto time = Clock::now();
-    if (!self.progress_ || (!now && time - told < progress_interval)) return;
-    told = time;
-    update_times();
-    self.progress_(progress);
-  }
-
-  void update_times() {
-    progress.total = std::chrono::duration_cast<Milliseconds>(Clock::now() - started);
-    if (stopped_at != Deadline{})
-      progress.stopped = std::chrono::duration_cast<Milliseconds>(Clock::now() - stopped_at);
-  }
-
-  void enter(Phase phase) {
-    progress.phase = phase;
-    tell(true);
   }
 
   template <typename T>
@@ -170,12 +148,12 @@ struct HandoverDestination::Work {
   }
 
   pb::Prepare take_blocks() {
-    enter(Phase::copying);
+    reporter.enter(Phase::copying);
     while (true) {
       Message message = receive();
       if (auto* prepare = std::get_if<pb::Prepare>(&message)) {
         progress.sent_bytes += prepare->ByteSizeLong();
-        stopped_at = Clock::now() - Milliseconds(prepare->stopped_ms());
+        reporter.stopped(Milliseconds(prepare->stopped_ms()));
         return std::move(*prepare);
       }
       const auto* blocks = std::get_if<pb::Blocks>(&message);
@@ -200,7 +178,7 @@ struct HandoverDestination::Work {
     auto ack = reply<pb::BlocksAck>();
     ack.set_batch(batches);
     need(self.channel_.send(ack));
-    tell(false);
+    reporter.tell();
   }
 
   // Neighbouring blocks in one write.
@@ -222,7 +200,7 @@ struct HandoverDestination::Work {
   }
 
   void prepare(const pb::Prepare& message) {
-    enter(Phase::preparing);
+    reporter.enter(Phase::preparing);
     if (message.state().size() > max_state_bytes) throw Stop{{ErrorCode::protocol, "the saved state is too large"}};
     const Hash digest = hashes.digest_with(message.state());
     if (message.digest().size() != digest.size() ||
@@ -254,14 +232,14 @@ struct HandoverDestination::Work {
   }
 
   HandoverReport finish(Outcome outcome, std::string reason) {
-    update_times();
+    reporter.update_times();
     return {outcome, id.generation(), std::move(reason), progress};
   }
 
   // Prepared is sent: only the source's word or its record decides from here on.
   HandoverReport after_prepared() {
     if (Status s = self.channel_.send(reply<pb::Prepared>()); !s.ok()) return finish(Outcome::prepared, s.error().text);
-    enter(Phase::committing);
+    reporter.enter(Phase::committing);
     try {
       self.cancelled_ = false;
       const Message message = receive();
@@ -292,7 +270,7 @@ struct HandoverDestination::Work {
     (void)self.channel_.send(reply<pb::Committed>());
     self.records_.drop_hashes(id.instance(), here.base);
     const Status running = self.image_.start(here);
-    enter(Phase::done);
+    reporter.enter(Phase::done);
     return finish(Outcome::committed, running.ok() ? std::string() : running.error().text);
   }
 

@@ -11,7 +11,6 @@ namespace amphion::link {
 namespace {
 
 using Milliseconds = std::chrono::milliseconds;
-constexpr Milliseconds progress_interval{200};
 
 std::uint64_t count_bits(const Bitmap& bits) {
   std::uint64_t count = 0;
@@ -58,31 +57,11 @@ struct HandoverSource::Work {
   bool tracking = false;
   bool stopped = false;
   SavedState state;
-  Progress progress;
-  Deadline started = Clock::now();
-  Deadline stopped_at{};
-  Deadline told{};
+  ProgressReporter reporter{self.progress_};
+  Progress& progress = reporter.now;
 
   void need(Status status) {
     if (!status.ok()) throw Stop{status.error()};
-  }
-
-  void tell(bool now) {
-    const auto time = Clock::now();
-    if (!self.progress_ || (!now && time - told < progress_interval)) return;
-    told = time;
-    update_times();
-    self.progress_(progress);
-  }
-
-  void update_times() {
-    progress.total = std::chrono::duration_cast<Milliseconds>(Clock::now() - started);
-    if (stopped) progress.stopped = std::chrono::duration_cast<Milliseconds>(Clock::now() - stopped_at);
-  }
-
-  void enter(Phase phase) {
-    progress.phase = phase;
-    tell(true);
   }
 
   void send(const Message& message) { need(self.channel_.send(message)); }
@@ -175,7 +154,7 @@ struct HandoverSource::Work {
     }
     message.set_vcpus_allowed(self.options_.vcpus_allowed);
     message.set_bound_bytes(self.options_.bound_bytes);
-    enter(Phase::offering);
+    reporter.enter(Phase::offering);
     send(message);
     const bool held = expect<pb::Accept>(self.options_.answer_timeout).base_held();
     if (held && !base_held) throw Stop{{ErrorCode::protocol, "the other side claims a copy that was not offered"}};
@@ -194,7 +173,7 @@ struct HandoverSource::Work {
     progress.raw_bytes += blocks * block_bytes;
     progress.sent_bytes += message->ByteSizeLong();
     send(std::move(*message));
-    tell(false);
+    reporter.tell();
     while (batches_sent - batches_acked >= window_batches) wait_for_ack(in(self.options_.answer_timeout));
   }
 
@@ -258,14 +237,14 @@ struct HandoverSource::Work {
         if (batch.full()) flush();
       }
       progress.blocks_examined += run.size() / block_bytes;
-      tell(false);
+      reporter.tell();
     });
     flush();
   }
 
   void copy_everything() {
     progress.round = 1;
-    enter(Phase::copying);
+    reporter.enter(Phase::copying);
     tracking = true;
     need(self.image_.start_tracking());
     for (const RegionSize& size : regions) {
@@ -314,26 +293,26 @@ struct HandoverSource::Work {
   void stop_and_send_rest() {
     wait_for_all_acks();
     stopped = true;
-    stopped_at = Clock::now();
-    enter(Phase::stopping);
+    reporter.stopped();
+    reporter.enter(Phase::stopping);
     auto saved = self.image_.stop();
     if (!saved) throw Stop{saved.error()};
     state = std::move(*saved);
     if (state.sealed.size() > max_state_bytes) throw Stop{{ErrorCode::invalid, "the saved state is too large"}};
-    enter(Phase::sending_rest);
+    reporter.enter(Phase::sending_rest);
     std::uint64_t count = 0;
     send_dirty(take_dirty(count));
   }
 
   void prepare() {
-    enter(Phase::preparing);
+    reporter.enter(Phase::preparing);
     pb::Prepare message;
     *message.mutable_id() = id;
     message.set_state(state.sealed);
     message.set_input_sequence(state.input_sequence);
     const Hash digest = hashes.digest_with(state.sealed);
     message.set_digest(digest.data(), digest.size());
-    update_times();
+    reporter.update_times();
     message.set_stopped_ms(static_cast<std::uint32_t>(progress.stopped.count()));
     progress.sent_bytes += message.ByteSizeLong();
     send(message);
@@ -344,7 +323,7 @@ struct HandoverSource::Work {
   // The commit point. True: it has left. False: the record could not be written, and it could not be made sure that the
   // old one is there.
   bool commit() {
-    enter(Phase::committing);
+    reporter.enter(Phase::committing);
     InstanceRecord left = record;
     left.generation = left.base = id.generation();
     left.place = self.records_.other_side();
@@ -357,7 +336,7 @@ struct HandoverSource::Work {
   }
 
   HandoverReport finish(Outcome outcome, std::string reason) {
-    update_times();
+    reporter.update_times();
     HandoverReport report{outcome, id.generation(), std::move(reason), progress};
     return report;
   }
@@ -377,7 +356,7 @@ struct HandoverSource::Work {
     } catch (const Stop& stop) {
       return finish(Outcome::unconfirmed, stop.error.text);
     }
-    enter(Phase::done);
+    reporter.enter(Phase::done);
     return finish(Outcome::committed, {});
   }
 
