@@ -50,6 +50,10 @@ Error check_hello(const pb::Hello& mine, const pb::Hello& theirs, const SessionO
   return {ErrorCode::protocol, {}};
 }
 
+bool is_last_word(const Message& message) {
+  return std::holds_alternative<pb::Abort>(message) || std::holds_alternative<pb::Committed>(message);
+}
+
 }  // namespace
 
 // One instance's hand-over messages. Thread safety: see channel.hpp; push() by the session's reader.
@@ -64,6 +68,7 @@ class Session::SessionChannel : public Channel {
       const std::lock_guard lock(mutex_);
       if (why_) return *why_;
     }
+    if (is_last_word(message)) over_ = true;
     const Status status = session->send(message);
     if (status.ok() || status.error().code != ErrorCode::closed) return status;
     // The other side may have said why before it went; the session's reader knows.
@@ -89,10 +94,14 @@ class Session::SessionChannel : public Channel {
   bool push(Message message) {
     const std::lock_guard lock(mutex_);
     if (queue_.size() >= channel_queue_messages) return false;
+    if (is_last_word(message)) over_ = true;
     queue_.push_back(std::move(message));
     arrived_.notify_all();
     return true;
   }
+
+  // Nothing follows on it, though its engine may not have ended yet: the other side may offer the next one at once.
+  [[nodiscard]] bool over() const { return over_; }
 
   void end(Error why) {
     const std::lock_guard lock(mutex_);
@@ -102,6 +111,7 @@ class Session::SessionChannel : public Channel {
 
  private:
   std::weak_ptr<Session> session_;
+  std::atomic<bool> over_{false};
   std::mutex mutex_;
   std::condition_variable arrived_;
   std::deque<Message> queue_;
@@ -165,7 +175,7 @@ std::shared_ptr<Session::SessionChannel> Session::make_channel(const std::string
   const std::lock_guard lock(mutex_);
   if (closed_) return nullptr;
   std::weak_ptr<SessionChannel>& slot = channels_[instance];
-  if (!slot.expired()) return nullptr;
+  if (const auto earlier = slot.lock(); earlier && !earlier->over()) return nullptr;
   auto channel = std::make_shared<SessionChannel>(weak_from_this());
   slot = channel;
   return channel;

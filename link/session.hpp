@@ -34,6 +34,7 @@ class Session : public std::enable_shared_from_this<Session> {
    public:
     virtual ~Handler() = default;
     // The other side wants to hand an instance over: run a HandoverDestination on `channel`, in a thread of its own.
+    // The engine of an earlier hand-over may still be about to end: wait for it.
     virtual void on_offer(Session& session, const pb::Offer& offer, std::shared_ptr<Channel> channel) = 0;
     // Everything that belongs to no hand-over, except Hello and Keepalive.
     virtual void on_message(Session& session, Message message) = 0;
@@ -52,7 +53,8 @@ class Session : public std::enable_shared_from_this<Session> {
 
   [[nodiscard]] const pb::Hello& peer() const { return peer_; }
   Status send(const Message& message);
-  // The channel of an instance's hand-over, for a source; one at a time (conflict otherwise). Ends when it is released.
+  // The channel of an instance's hand-over, for a source; one at a time (conflict otherwise). Ends with the
+  // hand-over's last word (Committed or Abort, whoever says it), or when it is released.
   Result<std::shared_ptr<Channel>> channel(const std::string& instance);
   // Ends the session; `why` is told to the other side if not empty. Any thread, also the Handler.
   void close(const std::string& why = {});

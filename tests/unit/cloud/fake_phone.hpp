@@ -58,15 +58,7 @@ class FakePhone final : public link::Session::Handler, public link::SourceImage,
   }
   [[nodiscard]] bool connected() { return session_ && !closed_; }
 
-  // Tries again while the cloud still finishes an earlier hand-over.
   link::HandoverReport dock() {
-    while (true) {
-      auto report = dock_once();
-      if (report.reason.find("under way") == std::string::npos) return report;
-      std::this_thread::sleep_for(std::chrono::milliseconds(10));
-    }
-  }
-  link::HandoverReport dock_once() {
     auto channel = session_->channel(instance_);
     if (!channel) return {link::Outcome::aborted, 0, channel.error().text, {}};
     link::SourceOptions options;

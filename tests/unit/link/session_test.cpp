@@ -153,6 +153,29 @@ TEST(Session, ASecondOfferOfTheSameInstanceIsTurnedDown) {
   EXPECT_TRUE(std::holds_alternative<pb::Abort>(*half.receive()));
 }
 
+// Its engine may still be about to end; the one who offers cannot know.
+TEST(Session, AfterTheLastWordTheNextOfferIsServed) {
+  Half half(hello(pb::SIDE_CLOUD, "cloud"));
+  ASSERT_TRUE(half.session);
+  (*half.session)->start();
+  pb::Offer offer;
+  offer.mutable_id()->set_instance("work");
+  offer.mutable_id()->set_generation(4);
+  pb::Committed committed;
+  pb::Abort abort;
+  *committed.mutable_id() = *abort.mutable_id() = offer.id();
+
+  const auto source = (*half.session)->channel("work");
+  ASSERT_TRUE(source);
+  ASSERT_TRUE(write_frame(*half.other, committed, in(Milliseconds(1000))).ok());
+  ASSERT_TRUE(write_frame(*half.other, offer, in(Milliseconds(1000))).ok());
+  ASSERT_TRUE(half.recorder.wait([&] { return half.recorder.channel != nullptr; }));
+  const auto destination = half.recorder.channel;
+  EXPECT_FALSE((*half.session)->channel("work"));
+  EXPECT_TRUE(destination->send(abort).ok());
+  EXPECT_TRUE((*half.session)->channel("work"));
+}
+
 TEST(Session, ACommitThatNobodyWaitsForEndsIt) {
   Half half(hello(pb::SIDE_CLOUD, "cloud"));
   ASSERT_TRUE(half.session);
