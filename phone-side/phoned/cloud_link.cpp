@@ -7,6 +7,7 @@
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
+#include <optional>
 
 namespace amphion::phoned {
 namespace {
@@ -17,7 +18,7 @@ constexpr std::chrono::seconds connect_timeout{15};
 constexpr std::chrono::milliseconds shortest_pause{500};
 constexpr std::chrono::milliseconds longest_pause{8000};
 constexpr std::chrono::milliseconds answer_time{1500};
-constexpr std::chrono::seconds resend_interval{2};
+constexpr std::chrono::seconds resend_interval{1};
 constexpr std::size_t max_outbox = 4096;
 
 // The common name of our own certificate, which a Hello must carry; empty where it cannot be read.
@@ -190,25 +191,31 @@ void CloudLink::post(link::Message message) {
 }
 
 void CloudLink::post_loop() {
-  for (;;) {
-    std::unique_lock lock(mutex_);
-    const bool news = news_.wait_for(lock, resend_interval, [&] { return stopping_ || !outbox_.empty(); });
+  auto resend_at = link::in(resend_interval);
+  std::unique_lock lock(mutex_);
+  while (!stopping_) {
+    news_.wait_until(lock, resend_at, [&] { return stopping_ || !outbox_.empty(); });
     if (stopping_) return;
-    if (!news) {
-      const bool connected = session_ != nullptr;
-      lock.unlock();
-      for (const auto& [name, one] : slots_) {
-        if (connected) one->resend_keys();
-      }
-      continue;
-    }
     const auto session = session_;
-    const link::Message message = std::move(outbox_.front());
-    outbox_.pop_front();
+    std::optional<link::Message> message;
+    if (!outbox_.empty()) {
+      message = std::move(outbox_.front());
+      outbox_.pop_front();
+    }
     lock.unlock();
-    if (!session) continue;
-    if (const auto sent = session->send(message); !sent.ok()) spdlog::debug("cloud: {}", sent.error().text);
+    if (session && message) {
+      if (const auto sent = session->send(*message); !sent.ok()) spdlog::debug("cloud: {}", sent.error().text);
+    }
+    if (link::Clock::now() >= resend_at) {  // also when there is always something to send
+      if (session) resend_keys();
+      resend_at = link::in(resend_interval);
+    }
+    lock.lock();
   }
+}
+
+void CloudLink::resend_keys() {
+  for (const auto& [name, one] : slots_) one->resend_keys();
 }
 
 void CloudLink::refresh() {
@@ -261,7 +268,6 @@ void CloudLink::on_message(link::Session&, link::Message message) {
     screen_(screen->instance(), screen->pixels());
   } else if (const auto* error = std::get_if<pb::Error>(&message)) {
     spdlog::warn("cloud: {}{}{}", error->instance(), error->instance().empty() ? "" : ": ", error->text());
-    if (Slot* one = slot(error->instance())) one->on_undock_refused(error->text());
   }
 }
 

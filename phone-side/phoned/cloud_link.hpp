@@ -46,6 +46,7 @@ class CloudLink : private link::Session::Handler {
  private:
   void run();
   void post_loop();
+  void resend_keys();
   [[nodiscard]] link::Status connect_once();
   [[nodiscard]] link::Result<link::pb::Hello> hello();
   void serve(const std::shared_ptr<link::Session>& session);

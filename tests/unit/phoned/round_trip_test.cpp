@@ -3,8 +3,11 @@
 // key is lost.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <linux/input-event-codes.h>
 
+#include <atomic>
 #include <chrono>
+#include <thread>
 
 #include "link/pki.hpp"
 #include "machine/envelope.hpp"
@@ -73,11 +76,13 @@ class RoundTrip : public testing::Test {
     return "no error";
   }
   fakes::FakeInstance& live() { return *hypervisor_.last; }
-  std::string in_cloud(std::size_t page) {
-    return reinterpret_cast<const char*>(&*cloud_->image.at(REGION_MEMORY, page));
+  // The cloud confirms a dock, then starts its clone.
+  bool clone_runs() {
+    return eventually([&] { return cloud_->image.runs(); });
   }
+  std::string in_cloud(std::size_t page) { return cloud_->image.text(REGION_MEMORY, page); }
   void write_in_cloud(link::pb::Region region, std::size_t page, const std::string& text) {
-    std::memcpy(&*cloud_->image.at(region, page), text.data(), text.size());
+    cloud_->image.put(region, page, text);
   }
   static std::string sealed_state() {
     const auto config = fakes::small_instance("work");
@@ -87,6 +92,8 @@ class RoundTrip : public testing::Test {
     std::ifstream in(folder_.path() + "/instances/work/disk0", std::ios::binary);
     return {std::istreambuf_iterator<char>(in), {}};
   }
+
+  static std::uint16_t code_of(int tap) { return static_cast<std::uint16_t>(KEY_1 + tap % 9); }
 
   fakes::Folder folder_;
   fakes::FakeHypervisor hypervisor_;
@@ -100,10 +107,10 @@ TEST_F(RoundTrip, DockCarriesMemoryDiskAndState) {
   EXPECT_EQ(answer["place"], "cloud");
   EXPECT_EQ(state_of(), "docked");
   EXPECT_FALSE(live().running);
-  EXPECT_TRUE(cloud_->image.runs);
+  EXPECT_TRUE(clone_runs());
   EXPECT_EQ(in_cloud(5), "an editor's text");
-  EXPECT_EQ(cloud_->image.state, "state");
-  EXPECT_EQ(cloud_->image.bytes[REGION_DISK0].size(), 8192u);
+  EXPECT_EQ(cloud_->image.state(), "state");
+  EXPECT_EQ(cloud_->image.size(REGION_DISK0), 8192u);
   EXPECT_EQ(refusal(Operation::dock), "work is already docked");
 }
 
@@ -140,6 +147,15 @@ TEST_F(RoundTrip, KeysTypedWhileTheLinkIsCutArriveLaterOnce) {
   EXPECT_EQ(cloud_->keys()[4].code(), 32u);
 }
 
+TEST_F(RoundTrip, KeysTheCloudDroppedAreSentAgainThoughOtherMessagesFlow) {
+  (void)command(Operation::dock);
+  cloud_->deaf = true;
+  phone_->keys(fakes::tap(30));
+  (void)state();  // answered after the keys have arrived
+  cloud_->deaf = false;
+  EXPECT_TRUE(eventually([&] { return state()["cloud"]["connected"] == true && cloud_->keys().size() == 2; }));
+}
+
 TEST_F(RoundTrip, UndockBringsTheChangesHome) {
   live().state = sealed_state();
   live().write(5, "before");
@@ -158,7 +174,7 @@ TEST_F(RoundTrip, UndockBringsTheChangesHome) {
   EXPECT_EQ(disk().substr(4096, 10), "saved file");
   EXPECT_EQ(disk()[0], 'd');
   EXPECT_LT(answer["raw_bytes"], 64u << 10) << "only what differs came";
-  EXPECT_FALSE(cloud_->image.runs);
+  EXPECT_FALSE(cloud_->image.runs());
   EXPECT_EQ(refusal(Operation::undock), "work is not docked; it is on this phone");
 }
 
@@ -174,6 +190,52 @@ TEST_F(RoundTrip, SecondDockSendsOnlyWhatDiffers) {
   EXPECT_EQ(second["blocks_sent"], 1u);
   EXPECT_EQ(in_cloud(7), "changed");
   EXPECT_EQ(in_cloud(8), "page 8");
+}
+
+// Each key once and in order, wherever it goes; consoles end when the instance moves.
+TEST_F(RoundTrip, OthersLookAndTypeWhileItMoves) {
+  constexpr int taps = 200;
+  live().state = sealed_state();
+  const auto before = hypervisor_.last;
+  std::atomic<bool> over{false};
+  std::thread lists([&] {
+    while (!over) (void)phone_->execute({Operation::list, {}}, [](const json&) {});
+  });
+  std::thread watches([&] {
+    const Request request{Operation::console, "work"};
+    while (!over) {
+      try {
+        const auto view = phone_->open_console(request);
+        std::thread output([&] {
+          while (view->next()) {
+          }
+        });
+        phone_->console_input(request, "x");
+        view->end({});
+        output.join();
+        phone_->console_left(request);
+      } catch (const CommandError&) {  // just now it is nowhere
+      }
+    }
+  });
+  std::thread types([&] {
+    for (int i = 0; i < taps; ++i) {
+      phone_->keys({{EV_KEY, code_of(i), 1}, {EV_SYN, SYN_REPORT, 0}});
+      phone_->keys({{EV_KEY, code_of(i), 0}, {EV_SYN, SYN_REPORT, 0}});
+    }
+  });
+  EXPECT_EQ(command(Operation::dock)["place"], "cloud");
+  EXPECT_EQ(command(Operation::undock)["place"], "phone");
+  types.join();
+  over = true;
+  lists.join();
+  watches.join();
+  std::vector<std::uint32_t> codes;
+  for (const auto& one : before->received) codes.push_back(one.event.code);
+  for (const auto& one : cloud_->keys()) codes.push_back(one.code());
+  for (const auto& one : live().received) codes.push_back(one.event.code);
+  ASSERT_EQ(codes.size(), 4u * taps);
+  for (int i = 0; i < taps; ++i) EXPECT_EQ(codes[4 * static_cast<std::size_t>(i)], code_of(i));
 }
 
 TEST_F(RoundTrip, KeysThatTheCloneNeverGotComeHome) {
@@ -207,7 +269,7 @@ TEST_F(RoundTrip, PhoneSwitchedOffWhileDockedUndocksWithoutItsCopy) {
 }
 
 TEST_F(RoundTrip, RefusedDockLeavesItRunning) {
-  cloud_->image.refuse = "the disk of the cloud is full: ";
+  cloud_->image.refuse("the disk of the cloud is full: ");
   EXPECT_EQ(refusal(Operation::dock), "work was not docked: the disk of the cloud is full: work");
   EXPECT_EQ(state_of(), "running");
   EXPECT_TRUE(live().running);
@@ -220,7 +282,7 @@ TEST_F(RoundTrip, RefusedUndockLeavesItDocked) {
   cloud_->refuse_undock("work uses 700 MiB, this phone gives it 48 MiB");
   EXPECT_EQ(refusal(Operation::undock), "work was not undocked: work uses 700 MiB, this phone gives it 48 MiB");
   EXPECT_EQ(state_of(), "docked");
-  EXPECT_TRUE(cloud_->image.runs);
+  EXPECT_TRUE(clone_runs());
 }
 
 TEST_F(RoundTrip, TooLargeForThePhoneIsRefusedByThePhoneToo) {
@@ -229,7 +291,7 @@ TEST_F(RoundTrip, TooLargeForThePhoneIsRefusedByThePhoneToo) {
   for (std::size_t page = 0; page < (49u << 20) / 4096; ++page) write_in_cloud(REGION_MEMORY, page, "full");
   EXPECT_THAT(refusal(Operation::undock), HasSubstr("this phone gives it 48 MiB"));
   EXPECT_EQ(state_of(), "docked");
-  EXPECT_TRUE(eventually([&] { return cloud_->image.runs; }));
+  EXPECT_TRUE(clone_runs());
 }
 
 TEST_F(RoundTrip, DamagedStateIsRefusedAndTheCloneGoesOn) {
@@ -237,7 +299,7 @@ TEST_F(RoundTrip, DamagedStateIsRefusedAndTheCloneGoesOn) {
   (void)command(Operation::dock);
   EXPECT_THAT(refusal(Operation::undock), HasSubstr("work was not undocked: "));
   EXPECT_EQ(state_of(), "docked");
-  EXPECT_TRUE(eventually([&] { return cloud_->image.runs; }));
+  EXPECT_TRUE(clone_runs());
 }
 
 }  // namespace
