@@ -19,7 +19,7 @@ class Shrinker {
     const auto memory = port_.memory();
     if (!memory) return memory.error();
     const std::uint32_t vcpus = port_.vcpus();
-    moved_ = *memory < memory_ || vcpus < vcpus_;
+    moved_ = *memory != memory_ || vcpus != vcpus_;
     memory_ = *memory;
     vcpus_ = vcpus;
     port_.progress(memory_);
