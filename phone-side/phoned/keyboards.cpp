@@ -16,6 +16,8 @@
 #include <cstring>
 #include <filesystem>
 #include <system_error>
+#include <thread>
+#include <utility>
 
 namespace amphion::phoned {
 
@@ -62,6 +64,17 @@ Keyboards::~Keyboards() {
 void Keyboards::stop() { [[maybe_unused]] const int done = eventfd_write(wake_, 1); }
 
 void Keyboards::run() {
+  std::thread giver([this] { give(); });
+  read_all();
+  {
+    const std::lock_guard lock(mutex_);
+    ended_ = true;
+  }
+  news_.notify_one();
+  giver.join();
+}
+
+void Keyboards::read_all() {
   scan();
   for (;;) {
     std::vector<pollfd> files{{wake_, POLLIN, 0}, {watch_, POLLIN, 0}};
@@ -72,7 +85,7 @@ void Keyboards::run() {
       if (files[i].revents == 0 || read(*keyboards_[i - 2])) continue;
       spdlog::info("keyboard {} is gone", keyboards_[i - 2]->file);
       keyboards_.erase(keyboards_.begin() + static_cast<std::ptrdiff_t>(i - 2));
-      callbacks_.gone();
+      put({});
     }
     if (files[1].revents != 0) {
       std::array<char, 4096> events{};
@@ -123,14 +136,40 @@ bool Keyboards::read(Keyboard& keyboard) {
     }
     if (result < 0) return false;
     if (result == LIBEVDEV_READ_STATUS_SYNC) {
+      if (flag == LIBEVDEV_READ_FLAG_NORMAL)
+        spdlog::warn("keyboard {}: keys came too fast, some are lost", keyboard.file);
       flag = LIBEVDEV_READ_FLAG_SYNC;
       if (event.type == EV_SYN && event.code == SYN_DROPPED) continue;
     }
     keyboard.frame.push_back({event.type, event.code, event.value});
     const bool whole = event.type == EV_SYN && event.code == SYN_REPORT;
     if (!whole && keyboard.frame.size() < most_events_a_frame) continue;
-    callbacks_.frame(keyboard.frame);
-    keyboard.frame.clear();
+    put(std::exchange(keyboard.frame, {}));
+  }
+}
+
+void Keyboards::put(Frame frame) {
+  {
+    const std::lock_guard lock(mutex_);
+    waiting_.push_back(std::move(frame));
+  }
+  news_.notify_one();
+}
+
+void Keyboards::give() {
+  std::unique_lock lock(mutex_);
+  while (true) {
+    news_.wait(lock, [this] { return ended_ || !waiting_.empty(); });
+    if (waiting_.empty()) return;
+    const Frame frame = std::move(waiting_.front());
+    waiting_.pop_front();
+    lock.unlock();
+    if (frame.empty()) {
+      callbacks_.gone();
+    } else {
+      callbacks_.frame(frame);
+    }
+    lock.lock();
   }
 }
 

@@ -1,11 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The board's keyboards: every evdev device that has letters, grabbed by libevdev so that nothing else on the host
-// hears them. Devices may come and go (the input folder is watched). Thread safety: run() belongs to one thread, the
-// callbacks come from it; stop() from any.
+// hears them. Devices may come and go (the input folder is watched). What was read waits here for its receiver, which
+// may write to disk: the kernel keeps 64 events of a device and forgets all of them when more come. Thread safety:
+// run() belongs to one thread, the callbacks come from one other, all before run() returns; stop() from any.
 #pragma once
 
+#include <condition_variable>
+#include <deque>
 #include <functional>
 #include <memory>
+#include <mutex>
 #include <string>
 #include <vector>
 
@@ -33,15 +37,23 @@ class Keyboards {
  private:
   struct Keyboard;
 
+  void read_all();
   void scan();
   void open(const std::string& file);
   [[nodiscard]] bool read(Keyboard& keyboard);
+  void put(Frame frame);
+  void give();
 
   std::string folder_;
   Callbacks callbacks_;
   int watch_ = -1;
   int wake_ = -1;
   std::vector<std::unique_ptr<Keyboard>> keyboards_;
+
+  std::mutex mutex_;
+  std::condition_variable news_;
+  std::deque<Frame> waiting_;  // an empty one: a keyboard went away
+  bool ended_ = false;
 };
 
 }  // namespace amphion::phoned
