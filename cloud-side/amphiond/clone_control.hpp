@@ -26,6 +26,8 @@ class CloneControl {
   // stays, so that resume() can undo it.
   virtual link::Result<machine::InstanceState> stop() = 0;
   virtual link::Status resume() = 0;
+  // Stopped by stop(), and not because its guest has switched itself off.
+  virtual link::Result<bool> stopped() = 0;
   virtual void kill() = 0;  // and waits until nothing writes into the folder any more
   // The balloon: how much memory the guest shall have, and has.
   virtual link::Status set_memory(std::uint64_t bytes) = 0;
@@ -61,8 +63,11 @@ class CloneStarter {
   // `folder` holds memory and disks; the clone runs when this returns. Nothing is left running after an error.
   virtual link::Result<std::unique_ptr<CloneControl>> start(const std::filesystem::path& folder,
                                                             const machine::InstanceState& state) = 0;
-  // A clone that an earlier amphiond started in `folder`. not_found: none runs there.
+  // A clone that an earlier amphiond started in `folder`. not_found: none runs there; other errors: it runs on.
   virtual link::Result<std::unique_ptr<CloneControl>> adopt(const std::filesystem::path& folder) = 0;
+  // Whether a clone's process runs in `folder`, answering or not; ends it and waits for its end.
+  [[nodiscard]] virtual bool runs(const std::filesystem::path& folder) = 0;
+  virtual void end(const std::filesystem::path& folder) = 0;
 };
 
 }  // namespace amphion::cloud

@@ -113,15 +113,20 @@ link::Status CloneKeeper::adopt(const link::InstanceRecord& record) {
   std::unique_lock lock(mutex_);
   auto clone = starter_.adopt(folder_.run());
   if (!clone) return clone.error();
-  record_ = record;
-  restarts_ = 0;
   if (auto opened = open_journal(record); !opened) return opened;
   if (auto taken = feed_->adopt(**clone); !taken) return taken;
+  const auto stopped = (*clone)->stopped();  // for an undock that amphiond did not live to finish
+  if (!stopped) return stopped.error();
+  if (*stopped) {
+    if (auto status = (*clone)->resume(); !status) return status;
+  }
+  record_ = record;
+  restarts_ = 0;
+  note_.clear();
   clone_ = std::move(*clone);
   started_ = Clock::now();
   present_ = true;
   reached_ = feed_->reached();
-  if (auto status = clone_->resume(); !status) return status;  // it may have been stopped for an undock
   paused_ = false;
   spdlog::info("{}: adopted clone, process {}, input received up to {}", name_, clone_->pid(), feed_->reached());
   lock.unlock();
@@ -132,24 +137,27 @@ link::Status CloneKeeper::adopt(const link::InstanceRecord& record) {
 
 bool CloneKeeper::runs_in_folder() {
   const std::lock_guard lock(mutex_);
-  return starter_.adopt(folder_.run()).ok();
+  return starter_.runs(folder_.run());
 }
 
 void CloneKeeper::kill() {
   end_thread();
   const std::lock_guard lock(mutex_);
-  if (!clone_) {
-    if (auto left_over = starter_.adopt(folder_.run())) clone_ = std::move(*left_over);
-  }
   if (clone_) {
     spdlog::info("{}: ending clone, process {}", name_, clone_->pid());
     clone_->kill();
   }
   clone_.reset();
+  starter_.end(folder_.run());
   feed_.reset();
   journal_.reset();
   present_ = false;
   paused_ = false;
+}
+
+void CloneKeeper::hold(bool held) {
+  const std::lock_guard lock(mutex_);
+  held_ = held;
 }
 
 link::Result<link::SavedState> CloneKeeper::stop() {
@@ -314,7 +322,7 @@ void CloneKeeper::loop() {
 CloneKeeper::Clock::duration CloneKeeper::turn(std::vector<link::Message>& out) {
   if (!clone_ || paused_) return 100ms;
   if (!clone_->alive()) {
-    restart();
+    if (!held_) restart();
     return 100ms;
   }
   remind_of_vcpus();

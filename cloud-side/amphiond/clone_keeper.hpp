@@ -41,13 +41,16 @@ class CloneKeeper {
 
   // Starts the instance from its durable image (record.saved).
   link::Status start(const link::InstanceRecord& record);
-  // Takes up the clone that runs in the folder. not_found: there is none.
+  // Takes up the clone that runs in the folder. not_found: there is none; other errors: it runs on, and may be taken up
+  // later.
   link::Status adopt(const link::InstanceRecord& record);
-  // A clone that an earlier amphiond started still runs; it is left as it is.
+  // A clone's process runs in the folder, taken up or not.
   [[nodiscard]] bool runs_in_folder();
   // Ends the clone, or one that an earlier amphiond left in the folder. Done as well when there is none.
   void kill();
 
+  // While a hand-over reads the clone's files they must stay this clone's: one that dies is not started again.
+  void hold(bool held);
   // For the hand-over: stops the clone and gives its state; resume() undoes it.
   link::Result<link::SavedState> stop();
   void resume();
@@ -114,6 +117,7 @@ class CloneKeeper {
   int reminders_ = 0;  // how often it was asked for want_vcpus_ without an answer
   Clock::time_point remind_at_{};
   bool paused_ = false;
+  bool held_ = false;
   bool ending_ = false;
   bool console_open_ = false;
   std::string typed_on_console_;  // not yet given to the clone, which may still be starting

@@ -6,6 +6,11 @@
 #include <stdexcept>
 
 namespace amphion::cloud {
+namespace {
+
+constexpr std::size_t max_instances = 64;
+
+}  // namespace
 
 Device::Device(std::string name, const std::filesystem::path& folder, Files& files, link::Files& small_files,
                CloneStarter& starter, ShrinkLimits shrink_limits)
@@ -155,7 +160,7 @@ void Device::close(const std::string& why) {
 
 // ---- what the phone says ----
 
-void Device::on_offer(link::Session&, const link::pb::Offer& offer, std::shared_ptr<link::Channel> channel) {
+void Device::on_offer(link::Session& session, const link::pb::Offer& offer, std::shared_ptr<link::Channel> channel) {
   const auto& instance = offer.id().instance();
   if (!link::valid_instance_name(instance)) {
     link::pb::Abort abort;
@@ -164,7 +169,14 @@ void Device::on_offer(link::Session&, const link::pb::Offer& offer, std::shared_
     (void)channel->send(abort);
     return;
   }
-  make(instance)->dock(offer, std::move(channel));
+  if (!find(instance) && instances().size() >= max_instances) {
+    link::pb::Abort abort;
+    *abort.mutable_id() = offer.id();
+    abort.set_reason("the cloud keeps " + std::to_string(max_instances) + " instances of a phone, and has them");
+    (void)channel->send(abort);
+    return;
+  }
+  make(instance)->dock(session, offer, std::move(channel));
 }
 
 void Device::on_message(link::Session& session, link::Message message) {

@@ -97,6 +97,10 @@ link::Result<InputFeed::Step> InputFeed::step(CloneControl& clone) {
   }
   const auto events = journal_.after(reached_, 4);
   if (events.events_size() == 0) return Step::idle;
+  if (events.first_sequence() > reached_ + 1) {  // the journal was trimmed since: those events cannot be had again
+    reached_ = events.first_sequence() - 1;
+    if (auto saved = save(); !saved) return saved.error();
+  }
   const auto portion = first_portion(events);
   if (waits_for_release(portion)) return Step::wait;
   if (portion.weight() != 0) return give(clone, portion);

@@ -60,24 +60,25 @@ void Instance::recover() {
     spdlog::warn("{}", dropped.error().text);
   }
   check_base();
-  auto what = decide({link::start_decision(link::pb::SIDE_CLOUD, *known), keeper_.runs_in_folder(),
-                      folder_.has(known->saved), folder_.run_is_fresh(known->saved)});
-  if (what == Adoption::adopt) {
-    const auto adopted = keeper_.adopt(*known);
-    if (!adopted) {
-      spdlog::error("{}: {}", name_, adopted.error().text);
-      what = folder_.has(known->saved) ? Adoption::restart : Adoption::lost;
-    }
-  }
+  const auto what = decide({link::start_decision(link::pb::SIDE_CLOUD, *known), keeper_.runs_in_folder(),
+                            folder_.has(known->saved), folder_.run_is_fresh(known->saved)});
   spdlog::info("{}: {}", name_, text(what));
-  if (what != Adoption::adopt) keeper_.kill();
-  if (what == Adoption::start || what == Adoption::restart) {
-    if (const auto started = start_clone(*known); !started) return;
+  switch (what) {
+    case Adoption::adopt:
+    case Adoption::start:
+    case Adoption::restart:
+      (void)bring_up(*known);
+      break;
+    case Adoption::end_clone:
+      keeper_.kill();
+      break;
+    case Adoption::lost:
+      keeper_.set_note("it should be in the cloud, and there is no image of it");
+      break;
+    case Adoption::wait:
+    case Adoption::nothing:
+      break;
   }
-  if (what == Adoption::restart) {
-    keeper_.set_note("the clone was gone when the cloud server started: went on from the state in which it was docked");
-  }
-  if (what == Adoption::lost) keeper_.set_note("it should be in the cloud, and there is no image of it");
 }
 
 // The folder of the synchronised copy may be missing: the hash list alone is no copy.
@@ -94,6 +95,24 @@ link::Status Instance::start_clone(const link::InstanceRecord& record) {
   if (!started) {
     spdlog::error("{}: the clone does not start: {}", name_, started.error().text);
     keeper_.set_note("the clone does not start: " + started.error().text);
+  }
+  return started;
+}
+
+link::Status Instance::bring_up(const link::InstanceRecord& record) {
+  if (keeper_.runs_in_folder()) {
+    auto adopted = keeper_.adopt(record);
+    if (!adopted) {
+      spdlog::error("{}: its clone runs on and cannot be taken up: {}", name_, adopted.error().text);
+      keeper_.set_note("its clone runs on and cannot be taken up yet: " + adopted.error().text);
+    }
+    return adopted;
+  }
+  const bool fresh = folder_.run_is_fresh(record.saved);
+  auto started = start_clone(record);
+  if (started && !fresh) {
+    keeper_.set_note(
+        "its clone was gone: went on from the state in which it was docked; what was typed is typed again");
   }
   return started;
 }
@@ -119,15 +138,16 @@ void Instance::reconcile(const link::pb::Claim* theirs) {
 }
 
 void Instance::act_on(Verdict verdict, const link::InstanceRecord& record) {
-  const auto start = [this](const auto& taken) { return start_clone(taken); };
-  const bool here = record.place == link::pb::SIDE_CLOUD;
-  if (here && (verdict == Verdict::take || !keeper_.present())) {  // taken now, or it could not be started before
-    (void)ArrivingImage(folder_, std::nullopt, start).start(record);
+  if (verdict == Verdict::take) {
+    (void)ArrivingImage(folder_, std::nullopt, [this](const auto& r) { return start_clone(r); }).start(record);
   }
-  if (verdict == Verdict::follow) {
+  const bool agreed = verdict == Verdict::agree || verdict == Verdict::leads;
+  if (agreed && record.place == link::pb::SIDE_CLOUD && !keeper_.present()) (void)bring_up(record);
+  if (verdict == Verdict::follow || verdict == Verdict::lost) {
     keeper_.kill();
     if (const auto gone = guarded([&] { folder_.discard_run(); }); !gone) spdlog::warn("{}", gone.error().text);
   }
+  if (verdict == Verdict::lost) keeper_.set_note("the phone has sent a later state, and it is not here");
   if (verdict == Verdict::conflict) {
     keeper_.set_note("phone and cloud disagree about where it lives; neither starts it anew");
   }
@@ -169,7 +189,7 @@ void Instance::end_handover() {
   if (ending.joinable()) ending.join();
 }
 
-void Instance::dock(const link::pb::Offer& offer, std::shared_ptr<link::Channel> channel) {
+void Instance::dock(link::Session& session, const link::pb::Offer& offer, std::shared_ptr<link::Channel> channel) {
   if (!begin_handover("arriving")) {
     link::pb::Abort abort;
     *abort.mutable_id() = offer.id();
@@ -177,10 +197,10 @@ void Instance::dock(const link::pb::Offer& offer, std::shared_ptr<link::Channel>
     (void)channel->send(abort);
     return;
   }
-  launch([this, offer, channel = std::move(channel)] { run_dock(offer, *channel); });
+  launch([this, &session, offer, channel = std::move(channel)] { run_dock(session, offer, *channel); });
 }
 
-void Instance::run_dock(const link::pb::Offer& offer, link::Channel& channel) {
+void Instance::run_dock(link::Session& session, const link::pb::Offer& offer, link::Channel& channel) {
   std::optional<std::string> refused;
   if (keeper_.present()) refused = name_ + " is already in the cloud";
   ArrivingImage image(
@@ -192,7 +212,10 @@ void Instance::run_dock(const link::pb::Offer& offer, link::Channel& channel) {
   set_cancel(nullptr);
   log_report(name_, "dock", report);
   if (keeper_.present()) tell_(keeper_.acknowledge());
-  if (!record() && report.outcome == link::Outcome::aborted) {
+  settle(session, report);
+  const auto left = host_.records.load(name_);
+  const bool unknown = !left && left.error().code == ErrorCode::not_found;
+  if (unknown && report.outcome == link::Outcome::aborted) {
     (void)guarded([&] { host_.files.remove_all(folder_.path()); });
   }
 }
@@ -210,7 +233,9 @@ void Instance::undock(link::Session& session, const link::pb::UndockRequest& req
     }
     return refuse_undock(request, channel.error().text, 0);
   }
-  launch([this, request, channel = std::move(*channel)]() mutable { run_undock(std::move(channel), request); });
+  launch([this, &session, request, channel = std::move(*channel)]() mutable {
+    run_undock(session, std::move(channel), request);
+  });
 }
 
 void Instance::refuse_undock(const link::pb::UndockRequest& request, const std::string& reason,
@@ -224,11 +249,12 @@ void Instance::refuse_undock(const link::pb::UndockRequest& request, const std::
   tell_(refused);
 }
 
-void Instance::run_undock(std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request) {
+void Instance::run_undock(link::Session& session, std::shared_ptr<link::Channel> channel,
+                          const link::pb::UndockRequest& request) {
   check_base();
   const auto known = record();
   if (!known || known->place != link::pb::SIDE_CLOUD) return refuse_undock(request, name_ + " is not in the cloud", 0);
-  if (!keeper_.present()) (void)start_clone(*known);  // it could not be kept running; perhaps now it can
+  if (!keeper_.present()) (void)bring_up(*known);  // it could not be kept running; perhaps now it can
   if (!keeper_.present()) return refuse_undock(request, name_ + " does not run in the cloud: " + keeper_.note(), 0);
   if (request.bound_bytes() == 0 || request.vcpus_allowed() == 0) {
     return refuse_undock(request, "the phone did not say what it gives " + name_, 0);
@@ -237,7 +263,9 @@ void Instance::run_undock(std::shared_ptr<link::Channel> channel, const link::pb
     (void)keeper_.set_size(known->shape.memory_bytes, known->shape.vcpus);
     return refuse_undock(request, refused->reason, refused->uses_bytes);
   }
-  send_home(std::move(channel), request, *known);
+  keeper_.hold(true);
+  send_home(session, std::move(channel), request, *known);
+  keeper_.hold(false);
 }
 
 std::optional<Instance::Refusal> Instance::shrink_clone(const link::pb::UndockRequest& request,
@@ -269,8 +297,8 @@ std::optional<Instance::Refusal> Instance::shrink_clone(const link::pb::UndockRe
   return Refusal{refusal(name_, uses, request.bound_bytes()), uses};
 }
 
-void Instance::send_home(std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request,
-                         const link::InstanceRecord& record) {
+void Instance::send_home(link::Session& session, std::shared_ptr<link::Channel> channel,
+                         const link::pb::UndockRequest& request, const link::InstanceRecord& record) {
   set_activity("leaving");
   std::optional<LeavingImage> image;
   const auto opened = guarded([&] {
@@ -297,6 +325,13 @@ void Instance::send_home(std::shared_ptr<link::Channel> channel, const link::pb:
   }
   if (report.outcome == link::Outcome::stuck) keeper_.set_note(report.reason);
   check_base();
+  settle(session, report);
+}
+
+// What is open between both sides is settled at the beginning of the next session.
+void Instance::settle(link::Session& session, const link::HandoverReport& report) {
+  if (report.outcome != link::Outcome::prepared && report.outcome != link::Outcome::unconfirmed) return;
+  session.close("the outcome of a hand-over is open: the next session settles it");
 }
 
 void Instance::report_progress(const link::pb::UndockRequest& request, const char* phase, std::uint64_t uses_bytes) {

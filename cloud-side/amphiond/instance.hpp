@@ -38,7 +38,7 @@ class Instance {
   // At the beginning of a session, with no hand-over under way. `theirs` may be null.
   void reconcile(const link::pb::Claim* theirs);
   // The phone wants to dock it. Runs the destination engine.
-  void dock(const link::pb::Offer& offer, std::shared_ptr<link::Channel> channel);
+  void dock(link::Session& session, const link::pb::Offer& offer, std::shared_ptr<link::Channel> channel);
   // The phone wants it back: shrinks it, then runs the source engine; answers with progress, refusal, or an offer.
   void undock(link::Session& session, const link::pb::UndockRequest& request);
   // Breaks off the hand-over as far as that is possible, and waits for its end. The session's channels are closed.
@@ -56,8 +56,9 @@ class Instance {
   [[nodiscard]] std::optional<link::InstanceRecord> record();
   bool begin_handover(const char* activity);  // false: one is under way, and did not end within some seconds
   void launch(std::function<void()> work);
-  void run_dock(const link::pb::Offer& offer, link::Channel& channel);
-  void run_undock(std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request);
+  void run_dock(link::Session& session, const link::pb::Offer& offer, link::Channel& channel);
+  void run_undock(link::Session& session, std::shared_ptr<link::Channel> channel,
+                  const link::pb::UndockRequest& request);
   void refuse_undock(const link::pb::UndockRequest& request, const std::string& reason, std::uint64_t uses_bytes);
   struct Refusal {
     std::string reason;
@@ -66,10 +67,13 @@ class Instance {
   // Shrinks the clone; none: it fits.
   [[nodiscard]] std::optional<Refusal> shrink_clone(const link::pb::UndockRequest& request,
                                                     const link::InstanceRecord& record);
-  void send_home(std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request,
+  void send_home(link::Session& session, std::shared_ptr<link::Channel> channel, const link::pb::UndockRequest& request,
                  const link::InstanceRecord& record);
+  void settle(link::Session& session, const link::HandoverReport& report);
   void report_progress(const link::pb::UndockRequest& request, const char* phase, std::uint64_t uses_bytes);
   link::Status start_clone(const link::InstanceRecord& record);
+  // Its clone runs, or why not: takes up the process that is there, or starts one from the durable state.
+  link::Status bring_up(const link::InstanceRecord& record);
   void check_base();
   void act_on(link::Verdict verdict, const link::InstanceRecord& record);
   void set_activity(const char* activity);

@@ -14,6 +14,7 @@ class QemuCloneControl final : public CloneControl {
   [[nodiscard]] int pid() const override { return clone_->pid(); }
   link::Result<machine::InstanceState> stop() override { return clone_->stop(); }
   link::Status resume() override { return clone_->resume(); }
+  link::Result<bool> stopped() override { return clone_->stopped(); }
   void kill() override { clone_->kill(); }
   link::Status set_memory(std::uint64_t bytes) override { return clone_->set_memory(bytes); }
   link::Result<std::uint64_t> memory() override { return clone_->memory(); }
@@ -43,7 +44,7 @@ link::Result<std::unique_ptr<CloneControl>> wrap(link::Result<std::unique_ptr<qe
 }  // namespace
 
 link::Status QemuCloneStarter::prepare(const machine::InstanceState& state) {
-  return qemu::Clone::prepare_template(options_, machine::shape_of(state), state.counter_frequency());
+  return qemu::Clone::prepare(options_, state);
 }
 
 link::Result<std::unique_ptr<CloneControl>> QemuCloneStarter::start(const std::filesystem::path& folder,
@@ -54,5 +55,9 @@ link::Result<std::unique_ptr<CloneControl>> QemuCloneStarter::start(const std::f
 link::Result<std::unique_ptr<CloneControl>> QemuCloneStarter::adopt(const std::filesystem::path& folder) {
   return wrap(qemu::Clone::adopt(folder));
 }
+
+bool QemuCloneStarter::runs(const std::filesystem::path& folder) { return qemu::Clone::runs_in(folder); }
+
+void QemuCloneStarter::end(const std::filesystem::path& folder) { qemu::Clone::end_in(folder); }
 
 }  // namespace amphion::cloud

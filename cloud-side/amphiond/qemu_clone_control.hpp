@@ -15,6 +15,8 @@ class QemuCloneStarter final : public CloneStarter {
   link::Result<std::unique_ptr<CloneControl>> start(const std::filesystem::path& folder,
                                                     const machine::InstanceState& state) override;
   link::Result<std::unique_ptr<CloneControl>> adopt(const std::filesystem::path& folder) override;
+  [[nodiscard]] bool runs(const std::filesystem::path& folder) override;
+  void end(const std::filesystem::path& folder) override;
 
  private:
   qemu::CloneOptions options_;

@@ -19,7 +19,12 @@ Server::Server(std::filesystem::path data, Files& files, link::Files& small_file
     : data_(std::move(data)), files_(files), small_files_(small_files), starter_(starter) {
   files_.make_folder(data_ / "devices");
   for (const auto& name : files_.list(data_ / "devices")) {
-    if (link::valid_instance_name(name)) (void)device(name, true);
+    if (!link::valid_instance_name(name)) continue;
+    try {
+      (void)device(name, true);
+    } catch (const std::exception& error) {  // its phone is told the same when it connects; the others go on
+      spdlog::error("{}: {}", name, error.what());
+    }
   }
 }
 
@@ -27,6 +32,7 @@ Server::~Server() { (void)stop(); }
 
 std::shared_ptr<Device> Server::device(const std::string& name, bool make) {
   const std::lock_guard lock(mutex_);
+  if (stopping_) throw std::runtime_error("the cloud server stops");
   const auto found = devices_.find(name);
   if (found != devices_.end() || !make) return found == devices_.end() ? nullptr : found->second;
   auto fresh = std::make_shared<Device>(name, data_ / "devices" / name, files_, small_files_, starter_);
@@ -102,6 +108,7 @@ std::size_t Server::stop() {
   std::map<std::string, std::shared_ptr<Device>> devices;
   {
     const std::lock_guard lock(mutex_);
+    stopping_ = true;  // who is still in his handshake must not find the device missing and make a second one
     devices.swap(devices_);
   }
   std::size_t running = 0;

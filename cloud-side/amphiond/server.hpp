@@ -50,6 +50,7 @@ class Server {
   std::thread acceptor_;
   std::mutex mutex_;  // guards what follows
   std::map<std::string, std::shared_ptr<Device>> devices_;
+  bool stopping_ = false;
   std::list<Connection> connections_;
 };
 

@@ -44,24 +44,25 @@ std::uint64_t sectors_of(const machine::InstanceState& state) {
   return 0;
 }
 
-// Everything that start() can refuse before a process exists. The stream that QEMU shall load, or why not.
-link::Result<Bytes> incoming_stream(const CloneOptions& options, const fs::path& folder,
-                                    const machine::InstanceState& state) {
-  if (folder_too_long(folder))
-    return link::Error{ErrorCode::invalid,
-                       folder.string() + ": too long a path for sockets; choose a shorter data folder"};
+// The stream that QEMU shall load, or why it cannot be made of this state.
+link::Result<Bytes> incoming_stream(const CloneOptions& options, const machine::InstanceState& state) {
   if (auto problem = machine::validate(state)) return link::Error{ErrorCode::invalid, *problem};
-  const auto sectors = disk_sectors(folder);
-  if (!sectors) return sectors.error();
-  if (*sectors != sectors_of(state))
-    return link::Error{ErrorCode::damaged, (folder / disk_file).string() + " has " + std::to_string(*sectors) +
-                                               " sectors, the saved state " + std::to_string(sectors_of(state))};
   const auto base =
       template_stream(options.qemu, options.templates, machine::shape_of(state), state.counter_frequency());
   if (!base) return base.error();
   Bytes stream;
   if (auto problem = to_qemu(*base, state, stream)) return link::Error{ErrorCode::invalid, *problem};
   return stream;
+}
+
+link::Status check_folder(const fs::path& folder, const machine::InstanceState& state) {
+  if (folder_too_long(folder))
+    return {ErrorCode::invalid, folder.string() + ": too long a path for sockets; choose a shorter data folder"};
+  const auto sectors = disk_sectors(folder);
+  if (!sectors) return sectors.error();
+  if (*sectors == sectors_of(state)) return {};
+  return {ErrorCode::damaged, (folder / disk_file).string() + " has " + std::to_string(*sectors) +
+                                  " sectors, the saved state " + std::to_string(sectors_of(state))};
 }
 
 link::Status write_record(const fs::path& folder, const machine::Shape& shape, std::uint32_t frequency) {
@@ -115,11 +116,14 @@ Clone::Clone(fs::path folder, machine::Shape shape, std::uint32_t frequency)
 
 Clone::~Clone() = default;
 
-link::Status Clone::prepare_template(const CloneOptions& options, const machine::Shape& shape,
-                                     std::uint32_t frequency) {
-  auto made = template_stream(options.qemu, options.templates, shape, frequency);
-  return made ? link::Status() : link::Status(made.error());
+link::Status Clone::prepare(const CloneOptions& options, const machine::InstanceState& state) {
+  const auto stream = incoming_stream(options, state);
+  return stream ? link::Status() : link::Status(stream.error());
 }
+
+bool Clone::runs_in(const fs::path& folder) { return process_serves(read_pid_file(folder / pid_file), folder); }
+
+void Clone::end_in(const fs::path& folder) { kill_and_wait(read_pid_file(folder / pid_file), folder); }
 
 link::Status Clone::connect() {
   pid_ = read_pid_file(folder_ / pid_file);
@@ -130,8 +134,9 @@ link::Status Clone::connect() {
 
 link::Result<std::unique_ptr<Clone>> Clone::start(const CloneOptions& options, const fs::path& folder,
                                                   const machine::InstanceState& state) {
-  auto stream = incoming_stream(options, folder, state);
+  auto stream = incoming_stream(options, state);
   if (!stream) return stream.error();
+  if (auto fits = check_folder(folder, state); !fits) return fits.error();
   remove_leftovers(folder);
   std::unique_ptr<Clone> clone(new Clone(folder, machine::shape_of(state), state.counter_frequency()));
   auto status = write_stream(folder / incoming_file, *stream);
@@ -169,6 +174,13 @@ link::Result<bool> Clone::running() {
   auto answer = qmp_.execute("query-status");
   if (!answer) return answer.error();
   return answer->value("running", false);
+}
+
+link::Result<bool> Clone::stopped() {
+  auto answer = qmp_.execute("query-status");
+  if (!answer) return answer.error();
+  const std::string state = answer->value("status", "");
+  return state == "paused" || state == "postmigrate";  // the latter: stop() had saved its state
 }
 
 link::Result<Bytes> Clone::save_stream() {

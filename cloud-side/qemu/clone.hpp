@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // One clone: a QEMU process of its own, made from a neutral saved state and driven over QMP. The process is daemonized
 // and outlives this object and amphiond; all that is needed to take it up again stands in its folder. The folder:
-// memory, disk0 (the caller's, at start() complete), and made here: qmp.sock, console.sock, grow.sock, serial.log,
+// memory, disk0 (the caller's, at start() complete), and made here: qmp.sock, console.sock, grow.sock,
 // qemu.log, qemu.pid, clone.json. Thread safety: one thread at a time. Invariant: a Clone that exists has had its
 // process alive at least once; only kill() ends the process. Errors: link::ErrorCode::closed means that the process is
 // gone.
@@ -41,12 +41,15 @@ class Clone {
   // clone has answered that it runs; after an error nothing is left running.
   static link::Result<std::unique_ptr<Clone>> start(const CloneOptions& options, const std::filesystem::path& folder,
                                                     const machine::InstanceState& state);
-  // A clone that was started in `folder` before. not_found: none runs there. A clone found stopped (amphiond died
-  // between stop() and kill()) stays stopped: see running().
+  // A clone that was started in `folder` before. not_found: none runs there; after other errors it runs on. A clone
+  // found stopped (amphiond died between stop() and kill()) stays stopped: see stopped().
   static link::Result<std::unique_ptr<Clone>> adopt(const std::filesystem::path& folder);
-  // Makes the template for this shape if it is not there, so that the first start() need not. Takes about a second.
-  static link::Status prepare_template(const CloneOptions& options, const machine::Shape& shape,
-                                       std::uint32_t frequency);
+  // Whether a clone's process runs in `folder`, and its end: by its process number, without its monitor.
+  [[nodiscard]] static bool runs_in(const std::filesystem::path& folder);
+  static void end_in(const std::filesystem::path& folder);
+  // Whether QEMU's stream can be made of this state, before anything depends on it. The first time for a shape it makes
+  // the shape's template, which takes about a second.
+  static link::Status prepare(const CloneOptions& options, const machine::InstanceState& state);
 
   ~Clone();  // leaves the process running
   Clone(const Clone&) = delete;
@@ -56,6 +59,7 @@ class Clone {
   [[nodiscard]] int pid() const { return pid_; }
   [[nodiscard]] machine::Shape shape() const { return shape_; }
   link::Result<bool> running();  // false: stopped by stop(), or the guest switched itself off or reset itself
+  link::Result<bool> stopped();  // by stop()
 
   // Stops the guest, devices flushed into disk0, and gives its state (input_sequence is 0, vcpus_allowed all: the
   // caller's). The process stays, stopped, so that resume() can undo it. May be called again.

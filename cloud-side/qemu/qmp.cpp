@@ -8,13 +8,16 @@ using namespace std::chrono_literals;
 using Clock = std::chrono::steady_clock;
 using link::ErrorCode;
 using nlohmann::json;
+namespace fs = std::filesystem;
 
 constexpr std::size_t max_line_bytes = 4 << 20;
 constexpr auto answer_within = 20s;
+constexpr auto again_within = 1s;
 
 }  // namespace
 
 link::Status Qmp::connect(const std::filesystem::path& socket, std::chrono::milliseconds within) {
+  socket_ = socket;
   buffer_.clear();
   const auto deadline = Clock::now() + within;
   if (auto status = port_.connect(socket, within); !status) return status;
@@ -24,6 +27,11 @@ link::Status Qmp::connect(const std::filesystem::path& socket, std::chrono::mill
   auto negotiated = execute("qmp_capabilities");
   if (!negotiated) return negotiated.error();
   return {};
+}
+
+void Qmp::close() {
+  socket_.clear();
+  port_.close();
 }
 
 link::Result<json> Qmp::next_object(Clock::time_point deadline) {
@@ -47,6 +55,9 @@ link::Result<json> Qmp::next_object(Clock::time_point deadline) {
 }
 
 link::Result<json> Qmp::execute(const std::string& command, json arguments) {
+  if (!port_.connected() && !socket_.empty()) {
+    if (auto again = connect(fs::path(socket_), again_within); !again) return again.error();
+  }
   json request{{"execute", command}};
   if (!arguments.empty()) request["arguments"] = std::move(arguments);
   if (auto status = port_.write(request.dump() + "\n"); !status) return status.error();

@@ -15,17 +15,18 @@ namespace amphion::qemu {
 
 class Qmp {
  public:
-  // Connects, takes the greeting and negotiates.
+  // Connects, takes the greeting and negotiates. After a connection that broke, execute() does so again.
   link::Status connect(const std::filesystem::path& socket, std::chrono::milliseconds within);
   [[nodiscard]] bool connected() const { return port_.connected(); }
-  void close() { port_.close(); }
+  void close();
 
-  // The command's `return`. refused: QEMU's own error text. closed, timeout: the connection is of no further use.
+  // The command's `return`. refused: QEMU's own error text. closed, timeout: whether it was carried out is not known.
   link::Result<nlohmann::json> execute(const std::string& command, nlohmann::json arguments = nlohmann::json::object());
 
  private:
   link::Result<nlohmann::json> next_object(std::chrono::steady_clock::time_point deadline);
 
+  std::filesystem::path socket_;  // empty: closed for good
   Port port_;
   std::string buffer_;
 };

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <fstream>
 #include <string_view>
 
 namespace amphion::cloud {
@@ -66,6 +67,15 @@ void InstanceFolder::keep_only(std::uint64_t n) {
   }
 }
 
+// What vouches for run/: which generation it is a copy of, and in which boot of this machine it was made. Nothing of
+// run/ is synced, so after another boot it may be anything.
+std::string InstanceFolder::voucher(std::uint64_t n) {
+  std::ifstream in("/proc/sys/kernel/random/boot_id");
+  std::string boot;
+  std::getline(in, boot);
+  return std::to_string(n) + " " + boot;
+}
+
 void InstanceFolder::make_run(std::uint64_t n) {
   if (run_is_fresh(n)) return;
   discard_run();
@@ -74,7 +84,7 @@ void InstanceFolder::make_run(std::uint64_t n) {
     for (const auto* name : region_names) {
       if (files_.exists(generation(n) / name)) files_.copy(generation(n) / name, run() / name);
     }
-    const std::string text = std::to_string(n);
+    const std::string text = voucher(n);
     write_small(files_, run() / "fresh", std::as_bytes(std::span(text)));
   } catch (const StoreError&) {
     discard_run();
@@ -85,8 +95,8 @@ void InstanceFolder::make_run(std::uint64_t n) {
 bool InstanceFolder::run_is_fresh(std::uint64_t n) const {
   try {
     if (!files_.exists(run() / "fresh")) return false;
-    const auto bytes = read_small(files_, run() / "fresh", 32);
-    return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) == std::to_string(n);
+    const auto bytes = read_small(files_, run() / "fresh", 128);
+    return std::string_view(reinterpret_cast<const char*>(bytes.data()), bytes.size()) == voucher(n);
   } catch (const StoreError&) {
     return false;
   }

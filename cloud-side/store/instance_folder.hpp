@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the cloud keeps of one instance, by generation:
-//   g<N>/       a complete image: memory, disk0, disk1 (when there is one), state, hashes; never written again
+//   g<N>/       a complete image: memory, disk0, disk1 (when there is one), state; never written again
 //   part/       an image that arrives or is being brought up to date; means nothing after a restart
-//   run/        the running clone's own copies and its sockets, written by QEMU; while run/fresh holds a generation,
-//               it is an untouched copy of that one
+//   run/        the running clone's own copies and its sockets, written by QEMU; while run/fresh vouches for it,
+//               an untouched copy of one generation
 // Which of them counts is said by the instance's durable record, not here.
 // Invariants: g<N> appears by one rename, after everything in it was made durable.
 // Thread safety: one thread at a time. Errors: StoreError.
@@ -52,6 +52,8 @@ class InstanceFolder {
   void discard_run() { files_.remove_all(run()); }
 
  private:
+  [[nodiscard]] static std::string voucher(std::uint64_t n);
+
   Files& files_;
   std::filesystem::path folder_;
 };

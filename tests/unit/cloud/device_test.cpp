@@ -137,6 +137,48 @@ TEST_F(DeviceTest, a_restarted_amphiond_adopts_the_clone) {
   EXPECT_EQ(phone_.undock(), "");
 }
 
+// Its process is what counts: killing it, or starting another beside it, would undo what it did since it was docked.
+TEST_F(DeviceTest, a_clone_that_cannot_be_taken_up_is_left_running) {
+  ASSERT_NO_FATAL_FAILURE(dock());
+  const int pid = clone()->pid;
+  phone_.disconnect();
+  world_.mute = true;
+  open();
+  ASSERT_NE(clone(), nullptr);
+  EXPECT_EQ(clone()->pid, pid);
+  EXPECT_THAT(device_->find("work")->status().note(), ::testing::HasSubstr("cannot be taken up yet"));
+  phone_.connect(*device_);
+  EXPECT_THAT(phone_.undock(), ::testing::HasSubstr("does not answer"));
+  world_.mute = false;
+  EXPECT_EQ(phone_.undock(), "");
+  EXPECT_EQ(world_.started(), pid);
+}
+
+TEST_F(DeviceTest, a_clone_whose_guest_switched_itself_off_is_adopted_as_it_is) {
+  ASSERT_NO_FATAL_FAILURE(dock());
+  clone()->off = clone()->paused = true;
+  const int pid = clone()->pid;
+  phone_.disconnect();
+  open();
+  ASSERT_NE(clone(), nullptr);
+  EXPECT_EQ(clone()->pid, pid);
+  EXPECT_EQ(device_->find("work")->status().note(), "");
+}
+
+// A new process would write new files, and its state would go home with the old one's memory.
+TEST_F(DeviceTest, a_clone_that_dies_on_its_way_home_stays_in_the_cloud) {
+  ASSERT_NO_FATAL_FAILURE(dock());
+  const int pid = clone()->pid;
+  phone_.hook = [&](link::Phase phase) {
+    if (phase == link::Phase::copying && clone() != nullptr && clone()->pid == pid) clone()->end();
+  };
+  EXPECT_THAT(phone_.undock(), ::testing::HasSubstr("process is gone"));
+  phone_.hook = nullptr;
+  expect_place(link::pb::SIDE_CLOUD);
+  EXPECT_EQ(world_.started(), pid + 1);
+  EXPECT_EQ(phone_.undock(), "");
+}
+
 TEST_F(DeviceTest, a_clone_that_died_goes_on_from_its_docking_and_input_is_replayed) {
   ASSERT_NO_FATAL_FAILURE(dock());
   phone_.send_keys(1, 30, 2);

@@ -19,6 +19,7 @@ struct FakeProcess {
   int pid = 0;
   bool alive = true;
   bool paused = false;
+  bool off = false;  // its guest has switched itself off: QEMU refuses to let it go on
   machine::InstanceState state;
   std::uint16_t used = 0;
   int deaf = 0;           // so many next questions for the used index fail
@@ -68,8 +69,13 @@ class FakeClone final : public CloneControl {
   }
   link::Status resume() override {
     const std::lock_guard lock(p_->mutex);
+    if (p_->off) return {link::ErrorCode::refused, "Resetting the Virtual Machine is required"};
     p_->paused = false;
     return {};
+  }
+  link::Result<bool> stopped() override {
+    const std::lock_guard lock(p_->mutex);
+    return p_->paused && !p_->off;
   }
   void kill() override { p_->end(); }
   link::Status set_memory(std::uint64_t bytes) override {
@@ -151,7 +157,12 @@ class FakeWorld final : public CloneStarter {
   link::Result<std::unique_ptr<CloneControl>> adopt(const std::filesystem::path& folder) override {
     const auto process = at(folder);
     if (!process) return link::Error{link::ErrorCode::not_found, "no clone runs in " + folder.string()};
+    if (mute) return link::Error{link::ErrorCode::timeout, "QEMU's monitor does not answer"};
     return std::unique_ptr<CloneControl>(std::make_unique<FakeClone>(process));
+  }
+  bool runs(const std::filesystem::path& folder) override { return at(folder) != nullptr; }
+  void end(const std::filesystem::path& folder) override {
+    if (const auto process = at(folder)) process->end();
   }
   // The live process in a folder; null: none.
   std::shared_ptr<FakeProcess> at(const std::filesystem::path& folder) {
@@ -167,6 +178,7 @@ class FakeWorld final : public CloneStarter {
   }
   std::atomic<int> fail_starts{0};
   std::atomic<bool> can_prepare{true};
+  std::atomic<bool> mute{false};  // processes run and their monitors do not answer
 
  private:
   std::mutex mutex_;

@@ -84,6 +84,17 @@ TEST_F(InputFeedTest, starts_behind_what_the_state_has_received) {
   EXPECT_EQ(keys(), (std::vector<int>{2}));
 }
 
+// A clone that goes on from its docking after the journal was trimmed: what is gone is skipped, nothing is repeated.
+TEST_F(InputFeedTest, goes_on_behind_what_the_journal_no_longer_has) {
+  for (std::uint16_t code = 1; code <= 5; ++code) type(code, 1);
+  ASSERT_TRUE(journal_->trim(6).ok());
+  InputFeed feed(*journal_, checkpoint_, no_patience);
+  ASSERT_TRUE(feed.begin(clone_, 0).ok());
+  run(feed);
+  EXPECT_EQ(keys(), (std::vector<int>{4, 5}));
+  EXPECT_EQ(feed.reached(), 10u);
+}
+
 // amphiond dies between injecting and writing it down, or between writing it down and injecting: the used index knows.
 TEST_F(InputFeedTest, an_adopted_clone_gets_nothing_twice_and_misses_nothing) {
   for (const bool arrived : {true, false}) {

@@ -80,6 +80,11 @@ TEST(Store, a_used_run_folder_is_made_anew) {
   folder.make_run(2);
   EXPECT_TRUE(folder.run_is_fresh(2));
   EXPECT_FALSE(folder.run_is_fresh(3));
+  const std::string voucher = "2 of-another-boot";  // nothing in run/ is synced: after a power cut it may be anything
+  write_small(files, folder.run() / "fresh", std::as_bytes(std::span(voucher)));
+  EXPECT_FALSE(folder.run_is_fresh(2));
+  folder.make_run(2);
+  EXPECT_TRUE(folder.run_is_fresh(2));
   folder.use_run();
   EXPECT_FALSE(folder.run_is_fresh(2));
   Image(files, folder.run(), Files::Mode::write).write(REGION_MEMORY, 5, block_of('x'));
