@@ -50,6 +50,8 @@ std::vector<std::string> machine_arguments(const Machine& m) {
       "-display",
       "none",
       "-S",
+      "-sandbox",
+      "on,obsolete=deny,resourcecontrol=deny",  // the other groups it needs itself, to become a daemon
       "-action",
       "reboot=shutdown,shutdown=pause",
       "-daemonize",
@@ -72,7 +74,7 @@ std::vector<std::string> machine_arguments(const Machine& m) {
       "-qmp",
       "unix:" + escaped(m.folder / qmp_socket) + ",server=on,wait=off",
       "-chardev",
-      "file,id=serial,path=" + escaped(m.folder / serial_file),
+      "ringbuf,id=serial,size=65536",  // not a file: a guest would fill the disk
       "-serial",
       "chardev:serial",
       "-global",

@@ -26,7 +26,6 @@ inline constexpr char console_socket[] = "console.sock";
 inline constexpr char grow_socket[] = "grow.sock";
 inline constexpr char pid_file[] = "qemu.pid";
 inline constexpr char log_file[] = "qemu.log";
-inline constexpr char serial_file[] = "serial.log";
 
 // QOM paths, for queue queries and the guest's own figures.
 inline constexpr char keyboard_path[] = "/machine/peripheral/keyboard";

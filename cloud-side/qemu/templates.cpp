@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloud-side/qemu/templates.hpp"
 
+#include <fcntl.h>
 #include <unistd.h>
 
+#include <cerrno>
 #include <cstdlib>
 #include <fstream>
 #include <iterator>
@@ -10,6 +12,7 @@
 
 #include "cloud-side/qemu/command_line.hpp"
 #include "cloud-side/qemu/process.hpp"
+#include "cloud-side/qemu/stream.hpp"
 #include "machine/envelope.hpp"
 
 namespace amphion::qemu {
@@ -67,6 +70,16 @@ std::string file_name(const std::string& version, std::vector<std::string> argum
   return name + ".template";
 }
 
+// A file that was written when the power went may be empty.
+bool is_whole(View stream) {
+  try {
+    (void)Stream::parse(stream);
+    return true;
+  } catch (const StreamError&) {
+    return false;
+  }
+}
+
 link::Status make(const fs::path& qemu, const machine::Shape& shape, std::uint32_t frequency, const fs::path& out) {
   const TemporaryFolder folder;
   const Machine m{shape, frequency, folder.path / "memory", folder.path / "disk0", folder.path};
@@ -116,15 +129,23 @@ link::Result<Bytes> read_stream(const fs::path& file) {
   return bytes;
 }
 
+// Under a name of its own until it is whole and on the disk: several threads may make the same.
 link::Status write_stream(const fs::path& file, View bytes) {
-  const fs::path part = file.string() + ".part" + std::to_string(getpid());
-  std::ofstream out(part, std::ios::binary);
-  out.write(reinterpret_cast<const char*>(bytes.data()), static_cast<std::streamsize>(bytes.size()));
-  out.close();
+  std::string part = file.string() + ".XXXXXX";
+  const int fd = mkostemp(part.data(), O_CLOEXEC);
+  bool done = fd >= 0;
+  for (std::size_t at = 0; done && at < bytes.size();) {
+    const ssize_t n = write(fd, bytes.data() + at, bytes.size() - at);
+    done = n > 0 || (n < 0 && errno == EINTR);
+    if (n > 0) at += static_cast<std::size_t>(n);
+  }
+  done = done && fdatasync(fd) == 0;
+  if (fd >= 0) close(fd);
   std::error_code error;
-  if (out) fs::rename(part, file, error);
-  if (!out || error) return {ErrorCode::no_space, file.string() + " cannot be written; see whether the disk is full"};
-  return {};
+  if (done) fs::rename(part, file, error);
+  if (done && !error) return {};
+  fs::remove(part, error);
+  return {ErrorCode::no_space, file.string() + " cannot be written; see whether the disk is full"};
 }
 
 link::Result<Bytes> template_stream(const fs::path& qemu, const fs::path& folder, const machine::Shape& shape,
@@ -134,10 +155,9 @@ link::Result<Bytes> template_stream(const fs::path& qemu, const fs::path& folder
   const Machine names{shape, frequency, "memory", "disk0", ""};
   const fs::path file = folder / file_name(*version, machine_arguments(names), shape);
   std::error_code error;
-  if (!fs::exists(file, error)) {
-    fs::create_directories(folder, error);
-    if (auto made = make(qemu, shape, frequency, file); !made) return made.error();
-  }
+  if (auto known = read_stream(file); known && is_whole(*known)) return known;
+  fs::create_directories(folder, error);
+  if (auto made = make(qemu, shape, frequency, file); !made) return made.error();
   return read_stream(file);
 }
 
