@@ -119,12 +119,17 @@ class Rig(contextlib.AbstractContextManager):
 
     def restore(self, list_writes=False):
         """Phone and cloud go on from where they were saved, with a new session between them."""
-        self.end()
-        shutil.rmtree(self.cloud_data, ignore_errors=True)
-        self._copy(self.saved / "cloud", self.cloud_data)
+        self.clear_cloud()
+        self._copy(f"{self.saved / 'cloud'}/.", self.cloud_data)
         self.start_cloud()
         self.restore_phone(list_writes)
         self.connected()
+
+    def clear_cloud(self):
+        """All ends; the cloud's data folder is empty."""
+        self.end()
+        shutil.rmtree(self.cloud_data, ignore_errors=True)
+        self.cloud_data.mkdir()
 
     def restore_phone(self, list_writes=False):
         self.data_image.unlink(missing_ok=True)
@@ -133,7 +138,7 @@ class Rig(contextlib.AbstractContextManager):
             "--from", self.saved / "phone", *(["--write-log", self.writes] if self.writes else []))
         self.wait_for_phoned()
 
-    def _copy(self, source: pathlib.Path, target: pathlib.Path):
+    def _copy(self, source: pathlib.Path | str, target: pathlib.Path):
         run("cp", "--archive", "--sparse=always", "--reflink=auto", source, target)
 
     # ---- certificates ----
@@ -147,10 +152,10 @@ class Rig(contextlib.AbstractContextManager):
     def cloud_data(self) -> pathlib.Path:
         return self.folder / "cloud"
 
-    def start_cloud(self):
+    def start_cloud(self, pki: pathlib.Path | None = None):
         log = open(self.folder / "amphiond.log", "ab")
         self.cloud_process = subprocess.Popen(
-            [AMPHIOND, "--data", self.cloud_data, "--pki", self.pki, "--listen", f"127.0.0.1:{self.cloud_port}",
+            [AMPHIOND, "--data", self.cloud_data, "--pki", pki or self.pki, "--listen", f"127.0.0.1:{self.cloud_port}",
              "--qemu", CLONE_QEMU], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
         self.wait("the cloud server to listen", self._cloud_listens)
@@ -183,6 +188,17 @@ class Rig(contextlib.AbstractContextManager):
             for pid in self.clone_pids():
                 with contextlib.suppress(ProcessLookupError):
                     os.kill(pid, signal.SIGKILL)
+
+    def cloud_devices(self) -> list:
+        """As amphiond's admin socket tells it."""
+        with socket.socket(socket.AF_UNIX) as admin:
+            admin.connect(str(self.cloud_data / "admin.sock"))
+            admin.sendall(b'{"do":"list"}\n')
+            return json.loads(admin.makefile().readline())["devices"]
+
+    def cloud_instances(self) -> dict:
+        """By name, as the cloud tells it."""
+        return {one["instance"]: one for device in self.cloud_devices() for one in device["instances"]}
 
     def clone_pids(self) -> list[int]:
         """Clones of this rig: processes whose command line names a file of an instance in this rig's data folder."""
@@ -226,6 +242,20 @@ class Rig(contextlib.AbstractContextManager):
     def phone_log(self) -> str:
         return (self.phone_state / "serial.log").read_text(errors="replace")
 
+    def on_phone(self, command: str):
+        """Runs a line of shell as root in the host instance, on the board's serial console."""
+        mark = secrets.token_hex(6)
+        with socket.socket(socket.AF_UNIX) as serial:
+            serial.settimeout(LIMIT_S)
+            serial.connect(str(self.phone_state / "serial.sock"))
+            # The console asks for Enter first; the mark is in two parts for the sake of the echo.
+            serial.sendall(f"\n{command}\necho \"<$?-\"{mark}\">\"\n".encode())
+            seen = ""
+            while not (match := re.search(rf"<(\d+)-{mark}>", seen)):
+                seen += serial.recv(4096).decode(errors="replace")
+        if match.group(1) != "0":
+            raise RigError(f"phone: '{command}' ended with {match.group(1)}: {seen}")
+
     def type(self, text: str):
         run(EMULATOR, "--state", self.phone_state, "type", text)
 
@@ -251,12 +281,27 @@ class Rig(contextlib.AbstractContextManager):
         """The last line of a command's --json output."""
         return json.loads(self.amphion(*words, "--json", limit_s=limit_s).stdout.strip().splitlines()[-1])
 
+    def instances(self) -> dict:
+        """By name, as the phone tells it."""
+        return {one["name"]: one for one in self.ask("list")["instances"]}
+
     def places(self) -> dict:
-        return {one["name"]: one["place"] for one in self.ask("list")["instances"]}
+        return {name: one["place"] for name, one in self.instances().items()}
 
     def connected(self):
-        """Waits until the phone has its session with the cloud."""
+        """Waits until phone and cloud have their session. The phone may still believe in one that is gone."""
+        self.wait("the cloud's session with the phone", lambda: any(one["connected"] for one in self.cloud_devices()))
         self.wait("the phone's session with the cloud", lambda: self.ask("status")["cloud"]["connected"])
+
+    def move(self, command: str, name: str):
+        """Dock or undock; yields the name of each step as it begins, and at last "answer"."""
+        with subprocess.Popen([AMPHION, "--phone", f"127.0.0.1:{self.control_port}", "--pki", self.pki, command, name, "--json"],
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            for line in process.stdout:
+                answer = json.loads(line)
+                yield answer["progress"]["step"] if "progress" in answer else "answer"
+            if process.wait() != 0:
+                raise RigError(f"{command} {name}: {process.stderr.read()}")
 
     def console(self, name: str) -> "Console":
         return Console(self, name)

@@ -1,39 +1,33 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emulated phone and the cloud through their front doors. One phone serves all tests of a class; each test begins and
-ends with both instances on the phone. Instances are bounded to 64 MiB."""
+"""The emulated phone and the cloud through their front doors, from the saved phone on. One phone serves all tests of a class; each
+test begins with both instances on the phone."""
 
 import base64
-import contextlib
 import hashlib
-import os
-import pathlib
-import re
 import subprocess
 import unittest
 
 import rig as rigs
+import saved_rig as saved
 
 PROBE = rigs.ROOT / "build" / "modules" / "tests" / "guest" / "hypercall_probe.ko"
 
 
 class RigTest(unittest.TestCase):
-    config: dict = {}
-
     @classmethod
     def setUpClass(cls):
-        cls.rig = cls.enterClassContext(rigs.Rig())
-        cls.rig.make_certificates()
-        cls.rig.start_cloud()
-        cls.rig.make_phone(cls.configuration(cls.rig))
-        cls.rig.start_phone()
+        cls.rig = saved.saved_rig()
+        cls.addClassCleanup(cls.rig.end)
+        cls.start()
 
     @classmethod
-    def configuration(cls, rig):
-        return rigs.small_config(rig.cloud_port)
+    def start(cls):
+        cls.rig.restore()
 
     def setUp(self):
         self.rig.connected()
-        self.assertEqual(set(self.rig.places().values()), {"phone"}, "a test before this one left an instance in the cloud")
+        if set(self.rig.places().values()) != {"phone"}:  # a test before this one failed; this one shall speak for itself
+            self.start()
 
     def refused(self, *words) -> str:
         """The one line that a refused command says."""
@@ -50,17 +44,13 @@ class Docking(RigTest):
             console.run("head -c 100000 /dev/urandom >/root/disk; cp /root/disk /tmp/memory; sync")
             console.run("sleep 100000 & echo $! >/tmp/pid")
             digest = console.run("openssl dgst -sha256 -r /root/disk").split()[0]
-        for first in (True, False):
-            docked = self.rig.ask("dock", "work")
-            self.assertEqual(self.rig.places()["work"], "cloud")
-            if first:
-                first_bytes = docked["sent_bytes"]
-            else:
-                self.assertLess(docked["sent_bytes"], first_bytes / 2, "a second dock sends a fraction of the first")
-            self._check(digest)
-            self.rig.ask("undock", "work")
-            self.assertEqual(self.rig.places()["work"], "phone")
-            self._check(digest)
+        docked = self.rig.ask("dock", "work")
+        self.assertLess(docked["sent_bytes"], self.rig.first_dock["sent_bytes"] / 2, "a second dock sends a fraction of the first")
+        self.assertEqual(self.rig.places()["work"], "cloud")
+        self._check(digest)
+        self.rig.ask("undock", "work")
+        self.assertEqual(self.rig.places()["work"], "phone")
+        self._check(digest)
 
     def _check(self, digest: str):
         with self.rig.console("work") as console:
@@ -106,6 +96,8 @@ class Docking(RigTest):
         with self.rig.console("work") as console:
             console.run("sleep 100000 & echo $! >/tmp/pid")
         self.rig.ask("dock", "work")
+        with self.rig.console("work") as console:  # the cloud confirms before the clone runs
+            console.run("true")
         clones = self.rig.clone_pids()
         self.assertEqual(len(clones), 1)
         self.rig.kill_cloud()
@@ -120,12 +112,7 @@ class Docking(RigTest):
 
     def test_keys_reach_the_focused_instance_only_and_follow_it_to_the_cloud(self):
         self.rig.amphion("switch", "work")
-        self.rig.wait_screen("work login:")
-        self.rig.type("root\n")
-        self.rig.wait_screen("assword:")
-        self.rig.type("amphion\n")
-        self.rig.wait_screen(r"work:.*[#$] *$")
-        self.rig.type("cat >/root/typed\n")
+        self.rig.wait_screen("^" + saved.TYPED_AT_HOME.strip())
         self.rig.type("on the phone\n")
         self.rig.wait_screen("^on the phone")
         self.rig.key("alt-f1")
@@ -136,16 +123,18 @@ class Docking(RigTest):
         text = "".join(f"line {number} while docked, quickly\n" for number in range(20))
         self.rig.type(text)
         self.rig.key("ctrl-d")
-        want = hashlib.sha256(f"on the phone\n{text}".encode()).hexdigest()
+        want = hashlib.sha256(f"{saved.TYPED_AT_HOME}on the phone\n{text}".encode()).hexdigest()
         with self.rig.console("work") as console:
-            self.rig.wait("every key, once and in order, in the clone",
-                          lambda: console.run("openssl dgst -sha256 -r /root/typed").split()[0] == want,
-                          seen=lambda: console.run("cat /root/typed"))
+            self.rig.wait("every key, once and in order, in the clone", lambda: self._typed(console) == want,
+                          seen=lambda: console.run(f"cat {saved.TYPED}"))
         self.rig.ask("undock", "work")
         self.rig.type("exit\n")
         self.rig.wait_screen("work login:")
         with self.rig.console("work") as console:
-            self.assertEqual(console.run("openssl dgst -sha256 -r /root/typed").split()[0], want)
+            self.assertEqual(self._typed(console), want)
+
+    def _typed(self, console) -> str:
+        return console.run(f"openssl dgst -sha256 -r {saved.TYPED}").split()[0]
 
     # ---- bad input ----
 
@@ -192,43 +181,33 @@ class Docking(RigTest):
 
 
 class WithoutGrowService(RigTest):
-    @classmethod
-    def configuration(cls, rig):
-        config = rigs.small_config(rig.cloud_port, names=("plain",))
-        config["instances"][0]["cmdline"] += " amphion.nogrow"
-        return config
-
     def test_docks_all_the_same_and_keeps_its_cpu_count(self):
-        with self.rig.console("plain") as console:
-            console.run("sleep 100000 & echo $! >/tmp/pid")
-        self.rig.ask("dock", "plain")
-        with self.rig.console("plain") as console:
-            console.run("kill -0 $(cat /tmp/pid)")
-            self.assertEqual(int(console.run("grep -c ^processor /proc/cpuinfo")), 2)
-        self.rig.ask("undock", "plain")
-        with self.rig.console("plain") as console:
-            self.assertEqual(int(console.run("grep -c ^processor /proc/cpuinfo")), 2)
+        with self.rig.console("work") as console:
+            console.run("sed -i /amphion-grow/d /etc/inittab && kill -HUP 1 && killall amphion-grow")
+        self.rig.ask("dock", "work")
+        with self.rig.console("work") as console:
+            console.run(f"kill -0 $(cat {saved.PID})")
+            self.assertEqual(self._cpus(console), 2)
+        self.rig.ask("undock", "work")
+        with self.rig.console("work") as console:
+            self.assertEqual(self._cpus(console), 2)
+
+    def _cpus(self, console) -> int:
+        return int(console.run("grep -c ^processor /proc/cpuinfo"))
 
 
 class FullDiskInTheCloud(RigTest):
     """The cloud's data folder is a small file system of the test's own."""
 
     @classmethod
-    def setUpClass(cls):
-        rig = rigs.Rig()
-        cls.addClassCleanup(rig.close)
-        rig.cloud_data.mkdir()
+    def start(cls):
+        rig = cls.rig
+        rig.clear_cloud()
         subprocess.run(["mount", "-t", "tmpfs", "-o", "size=24m", "amphion-test", rig.cloud_data], check=True)
-        cls.addClassCleanup(lambda: (rig.stop_cloud(clones_too=True), subprocess.run(["umount", "-l", rig.cloud_data], check=True)))
-        rig.make_certificates()
+        cls.addClassCleanup(subprocess.run, ["umount", rig.cloud_data], check=True)
+        cls.addClassCleanup(rig.end)
         rig.start_cloud()
-        rig.make_phone(cls.configuration(rig))
-        rig.start_phone()
-        cls.rig = rig
-
-    @classmethod
-    def configuration(cls, rig):
-        return rigs.small_config(rig.cloud_port, names=("work",))
+        rig.restore_phone()
 
     def test_docking_is_refused_with_a_clear_error_and_the_instance_goes_on(self):
         with self.rig.console("work") as console:
@@ -238,6 +217,21 @@ class FullDiskInTheCloud(RigTest):
         with self.rig.console("work") as console:
             self.assertEqual(console.run("cat /tmp/file").strip(), "kept")
         self.assertEqual(self.rig.clone_pids(), [])
+
+
+class SavedPhone(unittest.TestCase):
+    def test_another_bundle_or_a_disk_that_is_there_is_refused(self):
+        rig = saved.saved_rig()
+        self.addCleanup(rig.end)
+        other, image, there = (rig.folder / name for name in ("other-bundle", "image", "image-that-is-there"))
+        other.write_bytes(rig.bundle.read_bytes() + b" ")
+        there.touch()
+        for bundle, data, why in ((other, image, "was saved with another bundle"), (rig.bundle, there, "is there already")):
+            done = rigs.run(rigs.EMULATOR, "--state", rig.phone_state, "start", "--bundle", bundle, "--data", data,
+                            "--from", rig.saved / "phone", check=False)
+            self.assertEqual(done.returncode, 1)
+            self.assertRegex(done.stderr, rf"^amphion-emulator: .*{why}[^\n]*\n$")
+        self.assertFalse(image.exists())
 
 
 if __name__ == "__main__":
