@@ -16,10 +16,13 @@ Status check_bounds(const pb::Blocks& message, const HashList& regions) {
   if (message.zeros_size() > max_zero_ranges || static_cast<std::size_t>(message.blocks_size()) > blocks_per_batch) {
     return {ErrorCode::protocol, "a batch holds too many blocks"};
   }
+  std::uint64_t zeros = 0;  // ranges that overlap would make much work out of a short message
   for (const pb::ZeroRange& range : message.zeros()) {
     if (range.count() == 0 || range.count() > max_region_blocks || range.first() > max_region_blocks) return bad;
     if (!regions.contains(range.region(), range.first() + range.count() - 1)) return bad;
+    zeros += range.count();
   }
+  if (zeros > regions.blocks()) return {ErrorCode::protocol, "a batch names blocks of zeros more than once"};
   for (const pb::Block& block : message.blocks()) {
     if (!regions.contains(block.region(), block.index())) return bad;
     if (block.hash().size() != sizeof(Hash)) return {ErrorCode::protocol, "a batch holds a hash of wrong length"};

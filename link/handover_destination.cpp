@@ -20,7 +20,8 @@ struct Stop {
 
 Status check_offer(const pb::Offer& offer) {
   const Error bad{ErrorCode::protocol, "the offer is not a possible instance"};
-  if (!valid_instance_name(offer.id().instance()) || offer.id().generation() < 2) return bad;
+  if (!valid_instance_name(offer.id().instance())) return bad;
+  if (offer.id().generation() < 2 || offer.id().generation() > max_generation) return bad;
   const machine::Shape shape{offer.shape().vcpus(), offer.shape().memory_bytes()};
   if (!shape.valid() || offer.regions().empty() || offer.regions_size() > 3) return bad;
   if (!offer.base().empty() && offer.base().size() != sizeof(Hash)) return bad;

@@ -112,6 +112,12 @@ const HashList::RegionHashes* HashList::find(pb::Region region) const {
   return nullptr;
 }
 
+std::uint64_t HashList::blocks() const {
+  std::uint64_t all = 0;
+  for (const RegionSize& region : sizes_) all += region.blocks;
+  return all;
+}
+
 bool HashList::contains(pb::Region region, std::uint64_t index) const {
   return std::any_of(sizes_.begin(), sizes_.end(),
                      [&](const RegionSize& size) { return size.region == region && index < size.blocks; });
@@ -129,10 +135,6 @@ void HashList::set(pb::Region region, std::uint64_t index, const Hash& hash) {
     chunk = std::make_unique<Chunk>();
   }
   (*chunk)[as_index(index) % chunk_hashes] = hash;
-}
-
-bool HashList::zero_span(pb::Region region, std::uint64_t index) const {
-  return !find(region)->chunks[as_index(index) / chunk_hashes];
 }
 
 Hash HashList::digest() const {

@@ -44,10 +44,10 @@ class HashList {
 
   [[nodiscard]] HashList clone() const;
   [[nodiscard]] const std::vector<RegionSize>& regions() const { return sizes_; }
+  [[nodiscard]] std::uint64_t blocks() const;  // of all regions
   [[nodiscard]] bool contains(pb::Region region, std::uint64_t index) const;
   [[nodiscard]] const Hash& get(pb::Region region, std::uint64_t index) const;  // contains() must hold
   void set(pb::Region region, std::uint64_t index, const Hash& hash);           // contains() must hold
-  [[nodiscard]] bool zero_span(pb::Region region, std::uint64_t index) const;   // the whole chunk around it is zeros
 
   // Over regions, sizes and all hashes: the name of the copy.
   [[nodiscard]] Hash digest() const;

@@ -15,6 +15,9 @@ namespace amphion::link {
 
 using Place = pb::Side;  // SIDE_PHONE or SIDE_CLOUD
 
+// What a peer may name: far above any that comes to be, and far from overflow.
+inline constexpr std::uint64_t max_generation = std::uint64_t{1} << 48;
+
 struct InstanceRecord {
   std::string instance;             // 1..32 of a-z 0-9 - (valid_instance_name)
   machine::Shape shape{};           // largest

@@ -43,7 +43,8 @@ Error check_hello(const pb::Hello& mine, const pb::Hello& theirs, const SessionO
   std::set<std::string> names;
   for (const pb::Claim& claim : theirs.instances()) {
     const bool place = claim.place() == pb::SIDE_PHONE || claim.place() == pb::SIDE_CLOUD;
-    if (!place || !valid_instance_name(claim.instance()) || !names.insert(claim.instance()).second) {
+    const bool counted = claim.generation() <= max_generation && claim.prepared() <= max_generation;
+    if (!place || !counted || !valid_instance_name(claim.instance()) || !names.insert(claim.instance()).second) {
       return {ErrorCode::protocol, "the other side claims an impossible instance"};
     }
   }
@@ -174,6 +175,7 @@ Status Session::send(const Message& message) {
 std::shared_ptr<Session::SessionChannel> Session::make_channel(const std::string& instance) {
   const std::lock_guard lock(mutex_);
   if (closed_) return nullptr;
+  std::erase_if(channels_, [](const auto& one) { return one.second.expired(); });
   std::weak_ptr<SessionChannel>& slot = channels_[instance];
   if (const auto earlier = slot.lock(); earlier && !earlier->over()) return nullptr;
   auto channel = std::make_shared<SessionChannel>(weak_from_this());

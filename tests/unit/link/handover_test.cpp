@@ -123,6 +123,22 @@ TEST(Handover, RefusesBlocksOutsideTheInstance) {
       "outside the instance");
 }
 
+// A few bytes could ask for hours of work.
+TEST(Handover, RefusesZerosThatAreNamedAgainAndAgain) {
+  expect_refused(
+      [](std::string& frame) {
+        if (type_in(frame) != blocks_type) return;
+        change<pb::Blocks>(frame, [](pb::Blocks& blocks) {
+          for (int i = 0; i < 500; ++i) {
+            pb::ZeroRange& range = *blocks.add_zeros();
+            range.set_region(pb::REGION_MEMORY);
+            range.set_count(64u << 20 >> 12);
+          }
+        });
+      },
+      "more than once");
+}
+
 TEST(Handover, RefusesAStreamWithABatchMissing) {
   expect_refused(
       [](std::string& frame) {

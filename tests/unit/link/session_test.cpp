@@ -7,6 +7,8 @@
 
 #include <condition_variable>
 
+#include "link/records.hpp"
+
 namespace amphion::link {
 namespace {
 
@@ -93,6 +95,12 @@ TEST(Session, RefusesItsOwnKindAndImpossibleClaims) {
   other.add_instances()->set_instance("../x");
   Half impossible(other);
   expect_refused(impossible, ErrorCode::protocol, "impossible instance");
+  pb::Claim& claim = *other.mutable_instances(0);
+  claim.set_instance("work");
+  claim.set_place(pb::SIDE_CLOUD);
+  claim.set_generation(max_generation + 1);  // no later hand-over could exceed the greatest number
+  Half boundless(other);
+  expect_refused(boundless, ErrorCode::protocol, "impossible instance");
 }
 
 TEST(Session, PassesOnTheOthersRefusal) {
