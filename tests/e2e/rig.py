@@ -17,6 +17,7 @@ import shutil
 import signal
 import socket
 import subprocess
+import sys
 import tempfile
 import threading
 import time
@@ -42,6 +43,9 @@ ESCAPE_SEQUENCE = re.compile(r"\x1b(?:\[[0-9;?]*[A-Za-z]?)?")
 
 # Emulated machines are slow and this machine may be busy: a limit says "it hangs", never "it is slow".
 LIMIT_S = 240
+
+# Whoever ends a test ends what it has started, too.
+signal.signal(signal.SIGTERM, lambda *_: sys.exit("ended by SIGTERM"))
 
 
 class RigError(AssertionError):

@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The saved phone and cloud from which the tests start, made once a run: two instances at home, bounded to 64 MiB, the session with
-the cloud up. `work` has been in the cloud once, so that both sides hold a copy of it; on its screen `cat` takes what is typed."""
+"""The saved phone and cloud from which the tests start, made once a run: two instances at home, bounded to 64 MiB, the
+session with the cloud up. `work` has been in the cloud once, so that both sides hold a copy of it; on its screen `cat`
+takes what is typed."""
 
 import atexit
 import functools
@@ -38,9 +39,11 @@ class SavedRig(rigs.Rig):
         self.wait_screen("assword:")
         self.type("amphion\n")
         self.wait_screen(r"work:.*[#$] *$")
-        self.type(f"cat >{TYPED}\n{TYPED_AT_HOME}")
+        self.type(f"cat >{TYPED}\n")
         with self.console("work") as console:
-            self.wait("the text", lambda: console.run(f"cat {TYPED} || true") == TYPED_AT_HOME)
+            self.wait("cat", lambda: console.run("pidof cat || true"))  # before, the shell would take the text without an echo
+            self.type(TYPED_AT_HOME)
+            self.wait("the text", lambda: console.run(f"cat {TYPED}") == TYPED_AT_HOME)
             console.run(f"sleep 100000 & echo $! >{PID}; echo {SYNCED_TEXT} >{SYNCED}; sync {SYNCED}")
             self.boot_id = console.run(f"cat {BOOT_ID}").strip()
 

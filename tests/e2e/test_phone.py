@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
-"""The emulated phone and the cloud through their front doors, from the saved phone on. One phone serves all tests of a class; each
-test begins with both instances on the phone."""
+"""The emulated phone and the cloud through their front doors, from the saved phone on. One phone serves all tests of a
+class; each test begins with both instances on the phone."""
 
 import base64
 import hashlib
@@ -45,7 +45,8 @@ class Docking(RigTest):
             console.run("sleep 100000 & echo $! >/tmp/pid")
             digest = console.run("openssl dgst -sha256 -r /root/disk").split()[0]
         docked = self.rig.ask("dock", "work")
-        self.assertLess(docked["sent_bytes"], self.rig.first_dock["sent_bytes"] / 2, "a second dock sends a fraction of the first")
+        first = self.rig.first_dock["sent_bytes"]
+        self.assertLess(docked["sent_bytes"], first / 2, "a second dock sends a fraction of the first")
         self.assertEqual(self.rig.places()["work"], "cloud")
         self._check(digest)
         self.rig.ask("undock", "work")

@@ -99,9 +99,10 @@ class PowerOff(unittest.TestCase):
     def _agreed(self) -> str | None:
         phone, cloud = self.rig.instances()["work"], self.rig.cloud_instances()["work"]
         same = all(phone[key] == cloud[key] for key in ("place", "generation"))
-        at_rest = phone["state"] in ("running", "docked") and cloud["state"] in ("running", "on the phone") and not cloud["prepared"]
-        clones = len(self.rig.clone_pids())
-        return phone["place"] if same and at_rest and clones == (1 if phone["place"] == "cloud" else 0) else None
+        at_rest = phone["state"] in ("running", "docked") and cloud["state"] in ("running", "on the phone")
+        clones = 1 if phone["place"] == "cloud" else 0
+        agreed = same and at_rest and not cloud["prepared"] and len(self.rig.clone_pids()) == clones
+        return phone["place"] if agreed else None
 
     # ---- what must be so ----
 

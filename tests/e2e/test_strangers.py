@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: Apache-2.0
-"""Phone and cloud refuse whom they must, and both logs say why. `amphion status` is the phone's word, amphiond's log the cloud's."""
+"""Phone and cloud refuse whom they must, and say why: the phone by `amphion status`, the cloud in amphiond's log."""
 
 import re
 import shutil
@@ -76,7 +76,8 @@ class Strangers(unittest.TestCase):
         self.rig.wait("the phone's reason", lambda: self._matches(phone_says, self.rig.ask("status")["cloud"].get("error", "")),
                       seen=lambda: self.rig.ask("status"))
         self.assertFalse(self.rig.ask("status")["cloud"]["connected"])
-        self.rig.wait("the cloud's reason", lambda: self._matches("refused: " + cloud_says, self.rig.cloud_log()[self.log_before:]),
+        self.rig.wait("the cloud's reason",
+                      lambda: self._matches("refused: " + cloud_says, self.rig.cloud_log()[self.log_before:]),
                       seen=self.rig.cloud_log)
         self.assertNotIn("has connected", self.rig.cloud_log()[self.log_before:])
         done = self.rig.amphion("dock", "work", check=False)
