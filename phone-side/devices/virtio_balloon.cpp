@@ -10,6 +10,7 @@ namespace {
 constexpr std::uint32_t inflate_queue = 0, deflate_queue = 1;
 constexpr std::uint32_t first_frame = machine::ram_base / machine::page_bytes;
 constexpr std::size_t frame_bytes = 4;
+constexpr std::size_t largest_inflate_bytes = machine::page_bytes;  // Linux sends a quarter of it
 
 }  // namespace
 
@@ -35,8 +36,9 @@ void VirtioBalloon::notified(std::uint32_t n) {
   if (n != inflate_queue && n != deflate_queue) return;
   Chain chain;
   bool any = false;
-  while (take(n, chain)) {
-    if (n == inflate_queue) inflate(chain);
+  // As far as the driver had come at the beginning: for what it offers meanwhile it notifies again.
+  for (std::uint32_t left = queue(n).offered(); left > 0 && take(n, chain); --left) {
+    if (n == inflate_queue && !inflate(chain)) return broken();
     give(n, chain, 0);
     any = true;
   }
@@ -48,18 +50,16 @@ void VirtioBalloon::activated() {
   notified(deflate_queue);
 }
 
-void VirtioBalloon::inflate(const Chain& chain) {
-  std::array<std::byte, 1024> raw;
-  const std::uint64_t bytes = chain.readable_bytes() / frame_bytes * frame_bytes;
+// False: more than any driver has a reason to send in one piece.
+bool VirtioBalloon::inflate(const Chain& chain) {
+  if (chain.readable_bytes() > largest_inflate_bytes) return false;
+  std::array<std::byte, largest_inflate_bytes> buffer;
+  const auto raw = at_most(std::span<std::byte>(buffer), chain.readable_bytes() / frame_bytes * frame_bytes);
+  if (!copy_from(memory(), chain, 0, raw)) return true;
   std::vector<std::uint32_t> frames;
-  for (std::uint64_t done = 0; done < bytes;) {
-    const auto piece = at_most(std::span<std::byte>(raw), bytes - done);
-    if (!copy_from(memory(), chain, done, piece)) return;
-    frames.clear();
-    for (std::size_t i = 0; i < piece.size(); i += frame_bytes) frames.push_back(load_le<std::uint32_t>(piece, i));
-    discard_pages(frames);
-    done += piece.size();
-  }
+  for (std::size_t i = 0; i < raw.size(); i += frame_bytes) frames.push_back(load_le<std::uint32_t>(raw, i));
+  discard_pages(frames);
+  return true;
 }
 
 // Runs of neighbours go in one call.

@@ -30,7 +30,7 @@ class VirtioBalloon final : public VirtioDevice {
   void save_device(machine::VirtioDevice& state) const override;
   void restore_device(const machine::VirtioDevice& state) override;
 
-  void inflate(const Chain& chain);
+  [[nodiscard]] bool inflate(const Chain& chain);
   void discard_pages(std::vector<std::uint32_t>& frames);
 
   Discard discard_;

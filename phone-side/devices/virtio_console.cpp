@@ -11,6 +11,9 @@ constexpr std::uint16_t device_ready = 0, port_add = 1, port_ready = 3, console_
 constexpr std::size_t control_bytes = 8;
 constexpr std::size_t most_control_messages = 64;  // a driver that asks without reading the answers gets no more
 constexpr std::size_t piece_bytes = 4096;
+// Linux's splice to a port gives a page a descriptor. One message holds up its instance's other work, and waits whole
+// to be fetched.
+constexpr std::uint64_t largest_output_bytes = std::uint64_t{machine::virtio_queue_size_max} * machine::page_bytes;
 constexpr std::uint32_t emergency_write_offset = 8;
 
 std::uint32_t receive_queue(std::uint32_t port) { return port == 0 ? 0 : 2 * port + 2; }
@@ -42,28 +45,31 @@ void VirtioConsole::activated() {
   for (std::uint32_t n = 0; n < machine::virtio_console.queues; ++n) notified(n);
 }
 
+// Queues are served as far as the driver had come at the beginning: for what it offers meanwhile it notifies again.
 void VirtioConsole::take_output(std::uint32_t port) {
+  const std::uint32_t queue_index = receive_queue(port) + 1;
   Chain chain;
   bool any = false;
-  while (take(receive_queue(port) + 1, chain)) {
+  for (std::uint32_t left = queue(queue_index).offered(); left > 0 && take(queue_index, chain); --left) {
     std::array<std::byte, piece_bytes> buffer;
     const std::uint64_t bytes = chain.readable_bytes();
+    if (bytes > largest_output_bytes) return broken();
     for (std::uint64_t done = 0; done < bytes;) {
       const auto piece = at_most(std::span<std::byte>(buffer), bytes - done);
       if (!copy_from(memory(), chain, done, piece)) break;
       sink_(port, piece);
       done += piece.size();
     }
-    give(receive_queue(port) + 1, chain, 0);
+    give(queue_index, chain, 0);
     any = true;
   }
-  if (any) interrupt_used(receive_queue(port) + 1);
+  if (any) interrupt_used(queue_index);
 }
 
 void VirtioConsole::take_control() {
   Chain chain;
   bool any = false;
-  while (take(control_transmit, chain)) {
+  for (std::uint32_t left = queue(control_transmit).offered(); left > 0 && take(control_transmit, chain); --left) {
     std::array<std::byte, control_bytes> raw;
     if (copy_from(memory(), chain, 0, raw))
       control({load_le<std::uint32_t>(raw, 0), load_le<std::uint16_t>(raw, 4), load_le<std::uint16_t>(raw, 6)});
@@ -122,7 +128,8 @@ void VirtioConsole::flush_port(std::uint32_t port) {
   const std::uint32_t queue_index = receive_queue(port);
   Chain chain;
   bool any = false;
-  while (!waiting.empty() && take(queue_index, chain)) {
+  for (std::uint32_t left = queue(queue_index).offered(); left > 0 && !waiting.empty(); --left) {
+    if (!take(queue_index, chain)) break;
     const std::uint64_t room = std::min<std::uint64_t>(chain.writable_bytes(), piece_bytes);
     const auto bytes = static_cast<std::ptrdiff_t>(std::min<std::uint64_t>(room, waiting.size()));
     const std::vector<std::byte> piece(waiting.begin(), waiting.begin() + bytes);

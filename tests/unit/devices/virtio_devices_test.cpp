@@ -198,6 +198,35 @@ TEST(VirtioConsole, EmergencyWrite) {
   EXPECT_EQ(c.ports[0], "E");
 }
 
+TEST(VirtioConsole, OutputThatIsTooLargeBreaksTheDevice) {
+  Console c;
+  constexpr std::uint32_t half = 128 * 1024;  // the same memory twice is as good to the guest
+  c.d.add(1, {{data, half}, {data, half}});
+  c.d.notify(1);
+  EXPECT_EQ(c.ports[0].size(), 2 * half);
+  c.d.add(1, {{data, half}, {data, half}, {data, 1}});
+  c.d.notify(1);
+  EXPECT_TRUE(c.d.needs_reset());
+  EXPECT_EQ(c.ports[0].size(), 2 * half);
+}
+
+TEST(VirtioConsole, ADriverThatKeepsOfferingIsServedOnceANotification) {
+  Console c;
+  c.d.refill(1);
+  c.d.add(1, {{data, 1}});
+  c.d.notify(1);
+  EXPECT_EQ(c.d.used_index(1), 1);
+  c.d.notify(1);
+  EXPECT_EQ(c.d.used_index(1), 2) << "what came meanwhile is there";
+  c.d.refill(3);
+  c.control(1, 6, 1);
+  EXPECT_EQ(c.d.used_index(3), 1);
+  c.d.refill(4);
+  c.d.add(4, {{data, 8}});  // no room for input
+  EXPECT_EQ(c.model.console().send(1, std::as_bytes(std::span("x", 1))), 1u);
+  EXPECT_EQ(c.d.used_index(4), 1);
+}
+
 // ---- keyboard ----
 
 struct Keyboard : World {
@@ -301,6 +330,34 @@ TEST(VirtioBalloon, DiscardsWholeRunsInsideMemoryOnly) {
   d.notify(1);
   EXPECT_EQ(w.discarded.size(), 2u);
   EXPECT_EQ(d.used_index(1), 1);
+}
+
+TEST(VirtioBalloon, MoreFramesThanAPageHoldsBreakTheDevice) {
+  World w;
+  Driver d(w, VirtioSlot::balloon);
+  d.start();
+  for (std::uint32_t i = 0; i < 1024; ++i) w.memory.put<std::uint32_t>(data + 4 * i, machine::ram_base >> 12);
+  d.add(0, {{data, 2048}, {data + 2048, 2048}});
+  d.notify(0);
+  EXPECT_EQ(w.discarded, (std::vector<std::pair<std::uint32_t, std::uint32_t>>{{0, 1}}));
+  d.add(0, {{data, 4096}, {data, 1}});
+  d.notify(0);
+  EXPECT_TRUE(d.needs_reset());
+  EXPECT_EQ(w.discarded.size(), 1u);
+}
+
+TEST(VirtioBalloon, ADriverThatKeepsOfferingIsServedOnceANotification) {
+  World w;
+  Driver d(w, VirtioSlot::balloon);
+  d.start();
+  for (const std::uint32_t n : {0u, 1u}) {
+    d.refill(n);
+    d.add(n, {{data, 4}});
+    d.notify(n);
+    EXPECT_EQ(d.used_index(n), 1);
+    d.notify(n);
+    EXPECT_EQ(d.used_index(n), 2);
+  }
 }
 
 TEST(VirtioBalloon, TellsItsTargetAndHearsTheSize) {

@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstring>
+#include <functional>
 #include <map>
 #include <random>
 #include <string>
@@ -51,6 +52,7 @@ class FakeMemory final : public GuestMemory {
   [[nodiscard]] bool store16(std::uint64_t a, std::uint16_t v) override {
     if (!contains(a, 2) || a % 2 != 0 || refuse_writes) return false;
     put<std::uint16_t>(a, v);
+    if (after_store16) after_store16(a);
     return true;
   }
 
@@ -69,6 +71,7 @@ class FakeMemory final : public GuestMemory {
   }
 
   bool refuse_writes = false;
+  std::function<void(std::uint64_t)> after_store16;  // what another vCPU does meanwhile
 
  private:
   std::byte* at(std::uint64_t a) { return bytes_.data() + (a - machine::ram_base); }
@@ -223,6 +226,13 @@ class Driver {
     offer(n, head);
   }
   void notify(std::uint32_t n) { write(m_notify, n); }
+  // From here on another vCPU offers descriptor 0 again as soon as a chain comes back; not for ever, for the test's
+  // sake.
+  void refill(std::uint32_t n) {
+    w_.memory.after_store16 = [this, n, rounds = 0](std::uint64_t address) mutable {
+      if (address == used(n) + 2 && ++rounds < 100'000) offer(n, 0);
+    };
+  }
   [[nodiscard]] std::uint16_t used_index(std::uint32_t n) const { return w_.memory.get<std::uint16_t>(used(n) + 2); }
   [[nodiscard]] std::uint32_t used_id(std::uint32_t n, std::uint32_t i) const {
     return w_.memory.get<std::uint32_t>(used(n) + 4 + 8 * (i % size));
