@@ -72,6 +72,8 @@ static bool amphion_instance_stop(struct amphion_instance *inst)
 {
 	int tries;
 
+	/* An earlier pause that nobody asked about is not the one to wait for. */
+	xchg(&inst->requests->events, 0);
 	amphion_hvc(AMPHION_HC_PAUSE, inst->id, 0, 0, NULL);
 	for (tries = 0; tries < END_TRIES; tries++) {
 		amphion_request_abandon(inst);

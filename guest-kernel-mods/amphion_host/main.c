@@ -32,7 +32,9 @@ void amphion_unregister(struct amphion_instance *inst)
 	unsigned long flags;
 
 	spin_lock_irqsave(&instances_lock, flags);
-	instances[inst->id] = NULL;
+	/* The id is free since HC_DESTROY, and may have been given to another instance. */
+	if (instances[inst->id] == inst)
+		instances[inst->id] = NULL;
 	spin_unlock_irqrestore(&instances_lock, flags);
 }
 
