@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// The three kinds of addresses of the hypervisor: Phys (physical), Ipa (intermediate physical, what an instance
-// takes for physical) and Virt (the hypervisor's own). They do not convert into one another; where one is made from
-// another (identity mappings), the code says so by naming both types.
+// The two kinds of addresses that the hypervisor keeps apart: Phys (physical) and Ipa (intermediate physical, what an
+// instance takes for physical). They do not convert into one another; where one is made from the other (identity
+// mappings), the code says so by naming both types. The hypervisor's own addresses are the physical ones.
 // Invariants: a Phys or Ipa has at most 40 bits (LPAE); nothing here checks it, `fits()` does.
 // Freestanding. Thread safety: values.
 #pragma once
@@ -37,6 +37,5 @@ class Address {
 
 using Phys = Address<struct PhysKind>;
 using Ipa = Address<struct IpaKind>;
-using Virt = Address<struct VirtKind>;
 
 }  // namespace amphion::hyp

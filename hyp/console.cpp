@@ -56,10 +56,6 @@ Line& Line::operator<<(u32 number) {
   put_decimal(number);
   return *this;
 }
-Line& Line::operator<<(Hex number) {
-  put_hex(number.value);
-  return *this;
-}
 
 void panic(const char* reason) {
   put("\r\namphion: panic on CPU ");

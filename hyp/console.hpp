@@ -8,10 +8,6 @@
 
 namespace amphion::hyp {
 
-struct Hex {
-  u32 value;
-};
-
 class Line {
  public:
   Line();
@@ -21,7 +17,6 @@ class Line {
 
   Line& operator<<(const char* words);
   Line& operator<<(u32 number);
-  Line& operator<<(Hex number);
 };
 
 // Prints the reason and stops this CPU for good, without taking a lock. For the hypervisor's own bugs only.

@@ -13,13 +13,13 @@ constexpr u32 gicc = board::board.gic.cpu_interface;
 constexpr u32 gich = board::board.gic.virtual_control;
 
 constexpr u32 gicd_ctlr = gicd + 0x000, gicd_typer = gicd + 0x004, gicd_isenabler = gicd + 0x100,
-              gicd_icenabler = gicd + 0x180, gicd_ispendr = gicd + 0x200, gicd_icpendr = gicd + 0x280,
-              gicd_isactiver = gicd + 0x300, gicd_icactiver = gicd + 0x380, gicd_ipriorityr = gicd + 0x400,
-              gicd_itargetsr = gicd + 0x800, gicd_icfgr = gicd + 0xc00, gicd_sgir = gicd + 0xf00;
+              gicd_icenabler = gicd + 0x180, gicd_icpendr = gicd + 0x280, gicd_isactiver = gicd + 0x300,
+              gicd_icactiver = gicd + 0x380, gicd_ipriorityr = gicd + 0x400, gicd_itargetsr = gicd + 0x800,
+              gicd_icfgr = gicd + 0xc00, gicd_sgir = gicd + 0xf00;
 constexpr u32 gicc_ctlr = gicc + 0x000, gicc_pmr = gicc + 0x004, gicc_iar = gicc + 0x00c, gicc_eoir = gicc + 0x010,
               gicc_dir = gicc + 0x1000;
-constexpr u32 gich_hcr = gich + 0x000, gich_vtr = gich + 0x004, gich_vmcr = gich + 0x008, gich_misr = gich + 0x010,
-              gich_apr = gich + 0x0f0, gich_lr = gich + 0x100;
+constexpr u32 gich_hcr = gich + 0x000, gich_vtr = gich + 0x004, gich_vmcr = gich + 0x008, gich_apr = gich + 0x0f0,
+              gich_lr = gich + 0x100;
 
 constexpr u8 default_priority = 0xa0;
 constexpr u8 timer_priority = 0x80;
@@ -75,12 +75,8 @@ void kick(u32 cpu) {
 
 void enable(u32 intid) { write32(word_of(gicd_isenabler, intid), bit_of(intid)); }
 void disable(u32 intid) { write32(word_of(gicd_icenabler, intid), bit_of(intid)); }
-bool active(u32 intid) { return (read32(word_of(gicd_isactiver, intid)) & bit_of(intid)) != 0; }
 void set_active(u32 intid, bool active) {
   write32(word_of(active ? gicd_isactiver : gicd_icactiver, intid), bit_of(intid));
-}
-void set_pending(u32 intid, bool pending) {
-  write32(word_of(pending ? gicd_ispendr : gicd_icpendr, intid), bit_of(intid));
 }
 void set_priority(u32 intid, u8 priority) { write8(gicd_ipriorityr + intid, priority); }
 void set_targets(u32 intid, u8 cpu_mask) { write8(gicd_itargetsr + intid, cpu_mask); }
@@ -100,6 +96,5 @@ u32 read_vmcr() { return read32(gich_vmcr); }
 void write_vmcr(u32 value) { write32(gich_vmcr, value); }
 u32 read_apr() { return read32(gich_apr); }
 void write_apr(u32 value) { write32(gich_apr, value); }
-u32 read_misr() { return read32(gich_misr); }
 
 }  // namespace amphion::hyp::gic

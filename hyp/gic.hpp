@@ -31,9 +31,7 @@ void kick(u32 cpu);
 // Private lines of this CPU, SPIs of all.
 void enable(u32 intid);
 void disable(u32 intid);
-[[nodiscard]] bool active(u32 intid);
 void set_active(u32 intid, bool active);
-void set_pending(u32 intid, bool pending);
 void set_priority(u32 intid, u8 priority);
 void set_targets(u32 intid, u8 cpu_mask);
 void set_edge(u32 intid, bool edge);
@@ -48,6 +46,5 @@ void write_hcr(u32 value);
 void write_vmcr(u32 value);
 [[nodiscard]] u32 read_apr();
 void write_apr(u32 value);
-[[nodiscard]] u32 read_misr();
 
 }  // namespace amphion::hyp::gic

@@ -7,7 +7,7 @@
 
 namespace amphion::hyp {
 
-// Table walks are cacheable and coherent (VTCR, HTCR): a barrier is enough.
+// Table walks are cacheable and coherent (VTCR): a barrier is enough.
 void ArmMaintenance::publish(const void*, std::uint32_t) { dsb(); }
 
 // ARMv7 has no invalidation by intermediate address: the instance's entries go as a whole.
@@ -23,15 +23,6 @@ void ArmMaintenance::invalidate_vmid(Vmid vmid) {
   dsb();
   isb();
   Vttbr::write(current);
-  isb();
-}
-
-void ArmMaintenance::invalidate_hyp(Virt) { invalidate_hyp_all(); }
-
-void ArmMaintenance::invalidate_hyp_all() {
-  dsb();
-  Tlbiallhis::write(0);
-  dsb();
   isb();
 }
 

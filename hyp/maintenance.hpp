@@ -11,8 +11,6 @@ class ArmMaintenance final : public Maintenance {
   void publish(const void* start, std::uint32_t bytes) override;
   void invalidate_ipa(Vmid vmid, Ipa address) override;
   void invalidate_vmid(Vmid vmid) override;
-  void invalidate_hyp(Virt address) override;
-  void invalidate_hyp_all() override;
   void clean_invalidate(Phys start, std::uint32_t bytes) override;
   void invalidate_instructions() override;
 };

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// One algorithm for LPAE translation tables (ARM ARM DDI 0406C, B3.6): the hypervisor's own stage 1 and stage 2.
+// The algorithm for LPAE translation tables (ARM ARM DDI 0406C, B3.6): stage 2. (The hypervisor's own stage 1 is four
+// constant blocks: start.S.)
 // Input addresses have 32 bits: four level 1 entries (1 GiB), then levels 2 (2 MiB) and 3 (4 KiB).
 //
 // Every change is prepared, then committed: all table pages it needs are taken first, which may fail and leaves nothing
@@ -44,27 +45,10 @@ inline constexpr std::uint64_t accessed = 1u << 10;
 inline constexpr std::uint64_t execute_never = std::uint64_t{1} << 54;
 }  // namespace descriptor
 
-// HTCR, VTCR: table walks inner and outer write-back write-allocate, inner shareable.
+// VTCR: table walks inner and outer write-back write-allocate, inner shareable.
 namespace walk_control {
 inline constexpr std::uint32_t cacheable = 3u << 12 | 1u << 10 | 1u << 8;
 }
-
-struct Stage1Hyp {
-  using Input = Virt;
-  // HTCR: T0SZ 0 (32 bits), bits 31 and 23 are one. HMAIR0: index 0 Device, 1 Normal write-back write-allocate.
-  static constexpr std::uint32_t htcr = 1u << 31 | 1u << 23 | walk_control::cacheable;
-  static constexpr std::uint32_t hmair0 = 0x0000'ff04;
-
-  [[nodiscard]] static constexpr std::uint64_t encode(Attributes a) {
-    constexpr std::uint64_t ap1 = 1u << 6;  // should be one for PL2
-    constexpr std::uint64_t read_only = 1u << 7;
-    return (a.device ? descriptor::outer_shareable : 1u << 2 | descriptor::inner_shareable) | ap1 |
-           (a.write ? 0 : read_only) | descriptor::accessed | (a.execute ? 0 : descriptor::execute_never);
-  }
-  [[nodiscard]] static constexpr Attributes decode(std::uint64_t d) {
-    return {(d >> 2 & 7) == 0, (d >> 7 & 1) == 0, (d & descriptor::execute_never) == 0};
-  }
-};
 
 struct Stage2Format {
   using Input = Ipa;

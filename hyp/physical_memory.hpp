@@ -38,9 +38,6 @@ class Maintenance {
   // Stage 2: forget the translation of one page, or of a whole instance (stage 1 entries derived from it, too).
   virtual void invalidate_ipa(Vmid vmid, Ipa address) = 0;
   virtual void invalidate_vmid(Vmid vmid) = 0;
-  // Stage 1 of the hypervisor.
-  virtual void invalidate_hyp(Virt address) = 0;
-  virtual void invalidate_hyp_all() = 0;
   // Data caches: clean and invalidate to the point of coherency. An instance may run with its caches off.
   virtual void clean_invalidate(Phys start, std::uint32_t bytes) = 0;
   // Instruction caches, whole: pages lost their owner and will hold something else.

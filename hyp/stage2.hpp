@@ -36,18 +36,6 @@ class Stage2Tlb {
 };
 using Stage2Table = PageTable<Stage2Format, Memory, Stage2Tlb>;
 
-class Stage1HypTlb {
- public:
-  constexpr explicit Stage1HypTlb(Maintenance& maintenance) : maintenance_(&maintenance) {}
-  void publish(const void* start, std::uint32_t bytes) { maintenance_->publish(start, bytes); }
-  void invalidate(Virt address) { maintenance_->invalidate_hyp(address); }
-  void invalidate_all() { maintenance_->invalidate_hyp_all(); }
-
- private:
-  Maintenance* maintenance_;
-};
-using HypTable = PageTable<Stage1Hyp, Memory, Stage1HypTlb>;
-
 [[nodiscard]] constexpr std::uint64_t vttbr(Phys root, Vmid vmid) { return root.value() | std::uint64_t{vmid} << 48; }
 
 class Stage2 {
@@ -101,7 +89,6 @@ class Stage2 {
   void clean_populated();
 
   [[nodiscard]] std::uint64_t vttbr() const { return hyp::vttbr(table_.root(), vmid_); }
-  [[nodiscard]] Vmid vmid() const { return vmid_; }
   [[nodiscard]] std::uint32_t populated_pages() const { return populated_; }
   [[nodiscard]] std::uint32_t bound_pages() const { return bound_; }
   [[nodiscard]] std::uint32_t ram_pages() const { return ram_pages_; }

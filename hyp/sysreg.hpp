@@ -84,7 +84,6 @@ AMPHION_CP14_32(Teehbr, c1, 6, c0, 0);
 AMPHION_CP14_32(Dbgdidr, c0, 0, c0, 0);
 
 // Hypervisor
-AMPHION_CP15_32(Hactlr, c1, 4, c0, 1);
 AMPHION_CP15_32(Hcr, c1, 4, c1, 0);
 AMPHION_CP15_32(Hdcr, c1, 4, c1, 1);
 AMPHION_CP15_32(Hcptr, c1, 4, c1, 2);
@@ -110,11 +109,8 @@ AMPHION_CP15_64(Cntvoff, 4, c14);
 
 // Maintenance operations (write only)
 AMPHION_CP15_32(Dccimvac, c7, 0, c14, 1);
-AMPHION_CP15_32(Dccisw, c7, 0, c14, 2);
 AMPHION_CP15_32(Tlbiallis, c8, 0, c3, 0);
-AMPHION_CP15_32(Tlbiallhis, c8, 4, c3, 0);
 AMPHION_CP15_32(Icialluis, c7, 0, c1, 0);
-AMPHION_CP15_32(Iciallu, c7, 0, c5, 0);
 AMPHION_CP15_32(Ats1cpr, c7, 0, c8, 0);
 
 // Banked (DDI 0406C, B9.2.3)
@@ -148,7 +144,6 @@ AMPHION_BANKED(R12Fiq, R12_fiq);
 
 inline void isb() { __asm__ volatile("isb" ::: "memory"); }
 inline void dsb() { __asm__ volatile("dsb" ::: "memory"); }
-inline void dmb() { __asm__ volatile("dmb" ::: "memory"); }
 inline void wait_for_interrupt() { __asm__ volatile("dsb\n wfi" ::: "memory"); }
 
 // Clean and invalidate to the point of coherency: memory that somebody may read with caches off.

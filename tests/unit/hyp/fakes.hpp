@@ -49,8 +49,6 @@ class FakeMaintenance final : public Maintenance {
   void publish(const void*, std::uint32_t) override { ++published; }
   void invalidate_ipa(Vmid, Ipa address) override { invalidated.push_back(address); }
   void invalidate_vmid(Vmid) override { ++invalidated_all; }
-  void invalidate_hyp(Virt) override {}
-  void invalidate_hyp_all() override {}
   void clean_invalidate(Phys start, std::uint32_t) override { cleaned.push_back(start); }
   void invalidate_instructions() override { ++instructions; }
   void clear() { *this = FakeMaintenance(); }

@@ -47,12 +47,11 @@ class RecordingMemory {
   Recorder* recorder_;
 };
 
-template <typename Input>
 class RecordingTlb {
  public:
   explicit RecordingTlb(Recorder& recorder) : recorder_(&recorder) {}
   void publish(const void*, std::uint32_t) { recorder_->unpublished = 0; }
-  void invalidate(Input) { invalidate_all(); }
+  void invalidate(Ipa) { invalidate_all(); }
   void invalidate_all() {
     if (recorder_->unpublished != 0) ++recorder_->violations;
     recorder_->broken.clear();
@@ -62,8 +61,7 @@ class RecordingTlb {
   Recorder* recorder_;
 };
 
-using Table = PageTable<Stage2Format, RecordingMemory, RecordingTlb<Ipa>>;
-using HypTableUnderTest = PageTable<Stage1Hyp, RecordingMemory, RecordingTlb<Virt>>;
+using Table = PageTable<Stage2Format, RecordingMemory, RecordingTlb>;
 
 constexpr std::uint64_t mib2 = 2u << 20;
 constexpr std::uint64_t gib = 1u << 30;
@@ -81,7 +79,7 @@ struct PageTableTest : testing::Test {
   FakeRam ram{4096};
   PagePool pool{ram.memory()};
   Recorder recorder;
-  Table table{pool, RecordingMemory(ram.memory(), recorder), RecordingTlb<Ipa>(recorder)};
+  Table table{pool, RecordingMemory(ram.memory(), recorder), RecordingTlb(recorder)};
 };
 
 TEST_F(PageTableTest, UsesTheLargestBlocksAllowed) {
@@ -120,14 +118,10 @@ TEST_F(PageTableTest, KeepsAttributes) {
     const Attributes a{(i & 1) != 0, (i & 2) != 0, (i & 4) != 0};
     ASSERT_EQ(table.map(Ipa(i * page_bytes), Phys(0), page_bytes, a), MapStatus::ok);
     EXPECT_EQ(table.lookup(Ipa(i * page_bytes))->attributes, a);
-    EXPECT_EQ(Stage1Hyp::decode(Stage1Hyp::encode(a)), a);
   }
-  // DDI 0406C B3.6.1 and B3.6.2, normal and device, all permitted.
+  // DDI 0406C B3.6.2, normal and device, all permitted.
   EXPECT_EQ(Stage2Format::encode({}), 0x7fcu);
   EXPECT_EQ(Stage2Format::encode({true, true, false}), 0x40'0000'0000'06c4u);
-  EXPECT_EQ(Stage1Hyp::encode({}), 0x744u);
-  EXPECT_EQ(Stage1Hyp::encode({true, true, false}), 0x40'0000'0000'0640u);
-  EXPECT_EQ(Stage1Hyp::htcr, 0x8080'3500u);
   EXPECT_EQ(Stage2Format::vtcr, 0x8000'3540u);
 }
 
@@ -261,7 +255,7 @@ TEST(PageTableOutOfPages, ChangesNothingWhateverTheShortage) {
     PagePool pool(ram.memory());
     ASSERT_TRUE(pool.add_range(ram.base(), ram.size()));
     Recorder recorder;
-    Table table(pool, RecordingMemory(ram.memory(), recorder), RecordingTlb<Ipa>(recorder));
+    Table table(pool, RecordingMemory(ram.memory(), recorder), RecordingTlb(recorder));
     ASSERT_TRUE(table.create());
     Random random(pages);
     Model model;
@@ -283,17 +277,6 @@ TEST(PageTableOutOfPages, ChangesNothingWhateverTheShortage) {
     table.destroy();
     EXPECT_EQ(pool.free_pages(), pages);
   }
-}
-
-TEST(PageTableStage1, MapsTheHypervisor) {
-  const FakeRam ram(8);
-  PagePool pool(ram.memory());
-  ASSERT_TRUE(pool.add_range(ram.base(), ram.size()));
-  Recorder recorder;
-  HypTableUnderTest table(pool, RecordingMemory(ram.memory(), recorder), RecordingTlb<Virt>(recorder));
-  ASSERT_TRUE(table.create());
-  ASSERT_EQ(table.map(Virt(gib), Phys(gib), gib, {}, Largest::gib), MapStatus::ok);
-  EXPECT_EQ(table.lookup(Virt(gib + 5))->address, Phys(gib + 5));
 }
 
 }  // namespace
