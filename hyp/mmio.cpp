@@ -7,6 +7,7 @@
 
 #include "board/qemu-virt/board.hpp"
 #include "hyp/cpu.hpp"
+#include "hyp/fault_ipa.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/sysreg.hpp"
 #include "machine/phone.hpp"
@@ -33,16 +34,14 @@ struct Abort {
 
 // HPFAR is not defined after a permission fault: the guest's own translation is asked. Nothing if that has changed
 // meanwhile; the guest then tries again.
-std::optional<u32> fault_ipa(Abort abort, u32 virtual_address) {
-  constexpr u32 page_mask = 0xfff;
-  if (!abort.permission() || abort.on_walk()) return (Hpfar::read() & ~0xfu) << 8 | (virtual_address & page_mask);
+std::optional<u64> fault_ipa(Abort abort, u32 virtual_address) {
+  if (!abort.permission() || abort.on_walk()) return ipa_of_hpfar(Hpfar::read(), virtual_address);
   const u64 guest_par = Par::read();
   Ats1cpr::write(virtual_address);
   isb();
   const u64 par = Par::read();
   Par::write(guest_par);
-  if ((par & 1) != 0) return std::nullopt;
-  return (static_cast<u32>(par) & ~page_mask) | (virtual_address & page_mask);
+  return ipa_of_par(par, virtual_address);
 }
 
 u32 extend(u32 value, DeviceAccess access) {
@@ -97,7 +96,7 @@ void ask_host(Vcpu& vcpu, Abort abort, u32 ipa) {
   vcpu.instance->notify(0);
 }
 
-bool touch_memory(Vcpu& vcpu, u32 ipa) {
+bool touch_memory(Vcpu& vcpu, u64 ipa) {
   if (!vcpu.instance->memory) return false;
   switch (vcpu.instance->memory->touch(Ipa(ipa))) {
     case Stage2::Touch::mapped:
@@ -119,7 +118,7 @@ bool translation_problem(Abort abort) { return abort.translation() || abort.acce
 Trap on_data_abort(Vcpu& vcpu, u32 hsr) {
   const Abort abort{hsr};
   const u32 address = Hdfar::read();
-  const std::optional<u32> ipa = translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u32>(address);
+  const std::optional<u64> ipa = translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u64>(address);
   if (!ipa) return Trap::handled;
   if (translation_problem(abort) && touch_memory(vcpu, *ipa)) return Trap::handled;
 
@@ -127,9 +126,9 @@ Trap on_data_abort(Vcpu& vcpu, u32 hsr) {
   const u32 bytes = 1u << abort.size_log2();
   const machine::Window gicd = distributor(vcpu);
   if (plain && gicd.contains(*ipa, bytes)) {
-    access_distributor(vcpu, abort, *ipa - gicd.base);
+    access_distributor(vcpu, abort, static_cast<u32>(*ipa - gicd.base));
   } else if (plain && !vcpu.instance->is_host() && machine::devices.contains(*ipa, bytes)) {
-    ask_host(vcpu, abort, *ipa);
+    ask_host(vcpu, abort, static_cast<u32>(*ipa));
   } else if (abort.translation() && abort.cache_operation()) {
     skip_instruction(vcpu, abort.instruction_bytes());
   } else {
@@ -141,7 +140,7 @@ Trap on_data_abort(Vcpu& vcpu, u32 hsr) {
 Trap on_prefetch_abort(Vcpu& vcpu, u32 hsr) {
   const Abort abort{hsr};
   const u32 address = Hifar::read();
-  const std::optional<u32> ipa = translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u32>(address);
+  const std::optional<u64> ipa = translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u64>(address);
   if (!ipa) return Trap::handled;
   if (!translation_problem(abort) || !touch_memory(vcpu, *ipa)) inject_prefetch_abort(vcpu, address);
   return Trap::handled;
