@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hypercalls; see hypercall.hpp. A table with rights; each handler checks every argument before its first side effect.
-// Locks: `creation` over the search for a free instance, the instance's `control` over everything done to it.
+// Hypercalls; see hypercall.hpp. All are the host instance's alone. Each handler checks every argument before its first
+// side effect. Locks: `creation` over the search for a free instance, the instance's `control` over everything done to
+// it.
 #include "hyp/hypercall.hpp"
 
 #include <array>
@@ -33,6 +34,15 @@ T* host_page(u64 address) {
   static_assert(sizeof(T) <= AMPHION_PAGE_BYTES);
   if (address % AMPHION_PAGE_BYTES != 0 || !in_host_memory(address, AMPHION_PAGE_BYTES)) return nullptr;
   return reinterpret_cast<T*>(static_cast<u32>(address));
+}
+
+// What is checked must be what is used: the host may write to its page at any time, and after the barrier the compiler
+// cannot read it again.
+template <typename T>
+T copy_of(const T* page) {
+  const T copy = *page;
+  __asm__ volatile("" ::: "memory");
+  return copy;
 }
 
 // Existing instance `id` with its lock held, if it exists.
@@ -103,7 +113,7 @@ std::int32_t make_memory(Instance& instance, const amphion_config& config) {
 Result create(Arguments args) {
   const auto* page = host_page<amphion_config>(args.a);
   if (page == nullptr) return {AMPHION_EINVAL};
-  const amphion_config config = *page;
+  const amphion_config config = copy_of(page);
   auto* requests = host_page<amphion_request_page>(config.request_page);
   if (requests == nullptr || !acceptable(config)) return {AMPHION_EINVAL};
 
@@ -244,7 +254,7 @@ Result vcpu_set(Arguments args) {
   const auto* in = host_page<amphion_vcpu>(args.c);
   if (in == nullptr) return {AMPHION_EINVAL};
   if (!held.stopped()) return {AMPHION_ESTATE};
-  const amphion_vcpu state = *in;
+  const amphion_vcpu state = copy_of(in);
   if (!valid(state)) return {AMPHION_EINVAL};
   Vcpu& vcpu = held->vcpu[args.b];
   vcpu.state = state;
@@ -269,7 +279,7 @@ Result gic_set(Arguments args) {
   const auto* in = host_page<amphion_gic>(args.b);
   if (in == nullptr) return {AMPHION_EINVAL};
   if (!held.stopped()) return {AMPHION_ESTATE};
-  const amphion_gic state = *in;  // what is checked must be what is used
+  const amphion_gic state = copy_of(in);
   return {held->vgic.set(state) == Vgic::Status::ok ? 0 : AMPHION_EINVAL};
 }
 
@@ -282,7 +292,7 @@ Result counter(Arguments args) {
   if (args.c == 0) {
     *value = held->stopped_counter;
   } else {
-    held->stopped_counter = *value;
+    held->stopped_counter = copy_of(value);
   }
   return {};
 }
@@ -306,30 +316,10 @@ Result stats(Arguments args) {
   return {};
 }
 
-enum class Right { host_only };
-struct Entry {
-  Result (*handler)(Arguments);
-  Right right = Right::host_only;
-};
-constexpr std::array<Entry, 19> table{{{info},
-                                       {create},
-                                       {destroy},
-                                       {run},
-                                       {pause},
-                                       {allow},
-                                       {events},
-                                       {io_done},
-                                       {irq},
-                                       {page},
-                                       {discard},
-                                       {log},
-                                       {bitmap},
-                                       {vcpu_get},
-                                       {vcpu_set},
-                                       {gic_get},
-                                       {gic_set},
-                                       {counter},
-                                       {stats}}};
+using Handler = Result (*)(Arguments);
+constexpr std::array<Handler, 19> table{info,     create,  destroy, run,     pause, allow,  events,
+                                        io_done,  irq,     page,    discard, log,   bitmap, vcpu_get,
+                                        vcpu_set, gic_get, gic_set, counter, stats};
 static_assert(AMPHION_HC_STATS - AMPHION_HC_INFO + 1 == table.size());
 
 }  // namespace
@@ -338,11 +328,11 @@ bool on_hypercall(Vcpu& vcpu) {
   auto& r = vcpu.state.r;
   const u32 index = r[0] - AMPHION_HC_INFO;
   if (index >= table.size()) return false;
-  if (table[index].right == Right::host_only && !vcpu.instance->is_host()) {
+  if (!vcpu.instance->is_host()) {
     r[0] = static_cast<u32>(AMPHION_EDENIED);
     return true;
   }
-  const Result result = table[index].handler({r[1], r[2], r[3]});
+  const Result result = table[index]({r[1], r[2], r[3]});
   r[0] = static_cast<u32>(result.error);
   r[1] = result.value;
   return true;

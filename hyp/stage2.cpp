@@ -224,14 +224,16 @@ MapStatus Stage2::fetch(Bitmap kind, std::uint32_t first, std::span<std::uint32_
   return MapStatus::invalid;
 }
 
-// Pages are protected, and TLBs invalidated, before the caller sees the bits: a later write sets its bit again.
+// Pages are protected, and TLBs invalidated, before the caller acts on the bits: a later write sets its bit again.
+// `words` lies in memory that the host may change meanwhile: it is written and not read.
 void Stage2::fetch_dirty(std::uint32_t first, std::span<std::uint32_t, bitmap_pages / 32> words) {
   bool changed = false;
   std::uint32_t* dirty = word(dirty_bits_, first);
   for (std::uint32_t i = 0; i < words.size(); ++i) {
-    words[i] = dirty[i];
+    const std::uint32_t word = dirty[i];
+    words[i] = word;
     dirty[i] = 0;
-    for (std::uint32_t rest = words[i]; rest != 0; rest &= rest - 1) {
+    for (std::uint32_t rest = word; rest != 0; rest &= rest - 1) {
       const std::uint32_t index = first + i * 32 + static_cast<std::uint32_t>(__builtin_ctz(rest));
       changed |= set_writable(index, 1, false);
     }
