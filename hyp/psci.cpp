@@ -50,7 +50,7 @@ u32 cpu_on(Vcpu& vcpu) {
   if (other.state.power != 0) return already_on;
   if (other.index >= instance.vcpus_allowed) return denied;
   reset_registers(other.state);
-  instance.vgic.reset_cpu_interface(other.index);
+  instance.vgic.reset_cpu(other.index);
   other.state.r[0] = context;
   other.state.pc = entry & ~1u;
   if ((entry & 1) != 0) other.state.cpsr |= psr::thumb_bit;

@@ -37,9 +37,15 @@ void Vgic::reset_interface(std::uint32_t vcpu) {
   cpus_[vcpu].interface.apr = 0;
 }
 
-void Vgic::reset_cpu_interface(std::uint32_t vcpu) {
+void Vgic::reset_cpu(std::uint32_t vcpu) {
   const LockGuard guard(lock_);
   reset_interface(vcpu);
+  for (std::uint32_t intid = sgis; intid < private_lines; ++intid) {
+    Line& l = line(vcpu, intid);
+    l.raised = false;
+    l.level = l.hw && l.active;
+    static_cast<void>(refresh(vcpu, intid));
+  }
 }
 
 Vgic::Line& Vgic::line(std::uint32_t vcpu, std::uint32_t intid) {
@@ -117,10 +123,18 @@ Vgic::Mask Vgic::set_private_line(std::uint32_t vcpu, std::uint32_t intid, bool 
   return input(vcpu, intid, level);
 }
 
+bool Vgic::level(std::uint32_t vcpu, std::uint32_t intid) {
+  if (vcpu >= vcpus_ || intid < sgis || intid >= lines) return false;
+  const LockGuard guard(lock_);
+  return line(vcpu, intid).level;
+}
+
 Vgic::Mask Vgic::pend(std::uint32_t intid) {
   if (intid < private_lines || intid >= lines) return 0;
   const LockGuard guard(lock_);
-  line(0, intid).latch = true;
+  Line& l = line(0, intid);
+  if (l.latch) return 0;
+  l.latch = true;
   return refresh(0, intid);
 }
 

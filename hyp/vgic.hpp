@@ -5,13 +5,15 @@
 // Cycle of a vCPU, on the physical CPU that runs it:
 //   flush(v)            pending and active interrupts -> cpu(v).lr[0..used)
 //   write GICH_LR0..used-1 (0 to the others), GICH_HCR; and GICH_VMCR, GICH_APR if another vCPU's stand there; enter
-//   exit; read back the same registers into cpu(v); sync(v)            list registers -> state of the lines
+//   exit; read back GICH_LR0..used-1, and GICH_HCR and GICH_VMCR if cpu(v).watched(); sync(v)
+//                                       list registers -> state of the lines
 // The maintenance interrupt stays asserted until list registers or GICH_HCR are written anew: after an exit, clear
 // GICH_HCR before physical interrupts are served, or else ending it makes it pending again.
 // Between flush and sync the vCPU is "loaded"; the list registers tell the truth about the lines in them.
 //
 // Every member that may give a vCPU something to do returns a bit mask of vCPUs: the caller wakes those that wait and
 // kicks those that run (an exit, thus sync and flush, is all that is needed). The calling vCPU, if any, flushes anyway.
+// A write that changes nothing concerns nobody: whoever it would concern was told when it did.
 //
 // Identification, reset values and the number of lines are those of QEMU's `virt` machine with gic-version=2 and no
 // security extension: both groups are visible, SGIs are always enabled. Five bits of priority are implemented
@@ -40,6 +42,10 @@ struct VgicCpu {
   std::uint32_t hcr = 0;   // written by flush; sync takes EOICount from it
   std::uint32_t vmcr = 0;
   std::uint32_t apr = 0;
+
+  // After an exit GICH_HCR and GICH_VMCR must be read back before sync(): the guest may have ended an interrupt that
+  // stands in no list register, or turned a group on or off, and flush() asks to be told of the next such change.
+  [[nodiscard]] bool watched() const { return (hcr & ~1u) != 0; }
 };
 
 // The host instance only: its SPIs are physical ones. Told so that the physical distributor follows the virtual one.
@@ -81,6 +87,7 @@ class Vgic {
   // Input lines of emulated devices. INTID 32..287, or 16..31 of one vCPU; others are ignored.
   [[nodiscard]] Mask set_line(std::uint32_t intid, bool level);
   [[nodiscard]] Mask set_private_line(std::uint32_t vcpu, std::uint32_t intid, bool level);
+  [[nodiscard]] bool level(std::uint32_t vcpu, std::uint32_t intid);
   // A software event on an SPI: latched as by GICD_ISPENDR, whatever its configuration.
   [[nodiscard]] Mask pend(std::uint32_t intid);
 
@@ -103,8 +110,9 @@ class Vgic {
   // For a vCPU that is not loaded, or between sync and flush.
   [[nodiscard]] bool deliverable(std::uint32_t vcpu);
 
-  // PSCI CPU_ON: the CPU interface as after reset (VMCR, APR); lines keep their state.
-  void reset_cpu_interface(std::uint32_t vcpu);
+  // PSCI CPU_ON of a vCPU that is not loaded: the CPU interface as after reset (VMCR, APR), and the inputs of its
+  // private lines low, as its timers are off; the lines keep what else they were told.
+  void reset_cpu(std::uint32_t vcpu);
 
   // Architectural state; no vCPU is loaded. set(get()) changes nothing. set() checks all before it changes anything.
   // GICC_CTLR <-> VMCR bits 4:0 and 9 (VEM); PMR <-> VMPriMask << 3; BPR <-> VMBP; ABPR <-> VMABP (5.3.6); APR as it
@@ -138,6 +146,8 @@ class Vgic {
     std::uint8_t source = nobody;  // SGI: source of the active one
     std::uint8_t sources = 0;      // SGI: pending, a bit a source vCPU
     std::uint16_t physical = 0;
+
+    bool operator==(const Line&) const = default;
   };
 
   struct Cpu {

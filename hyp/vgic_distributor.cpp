@@ -74,8 +74,9 @@ std::uint32_t Vgic::read_word(std::uint32_t vcpu, std::uint32_t offset) {
 
 Vgic::Mask Vgic::write_word(std::uint32_t vcpu, std::uint32_t offset, std::uint32_t value, std::uint32_t mask) {
   if (offset == gicd_ctlr) {
+    const std::uint32_t before = ctlr_;
     if ((mask & 0xff) != 0) ctlr_ = value & 3;
-    return (1u << vcpus_) - 1;
+    return ctlr_ == before ? 0 : (1u << vcpus_) - 1;
   }
   if (offset >= 0x80 && offset < bit_groups_end) return write_bits(vcpu, offset >> 7, offset % 0x80 / 4, value, mask);
   if (offset >= ipriorityr && offset < gicd_icfgr) return write_bytes(vcpu, offset, value, mask);
@@ -131,6 +132,7 @@ Vgic::Mask Vgic::write_bits(std::uint32_t vcpu, std::uint32_t group, std::uint32
 
 Vgic::Mask Vgic::write_line_bit(std::uint32_t vcpu, std::uint32_t intid, std::uint32_t group, bool value) {
   Line& l = line(vcpu, intid);
+  const Line before = l;
   const bool sgi = intid < sgis;
   Mask rewrite = 0;
   switch (group) {
@@ -159,7 +161,7 @@ Vgic::Mask Vgic::write_line_bit(std::uint32_t vcpu, std::uint32_t intid, std::ui
     default:
       return 0;
   }
-  return refresh(vcpu, intid) | rewrite;
+  return l == before ? 0 : refresh(vcpu, intid) | rewrite;
 }
 
 void Vgic::set_enabled(std::uint32_t intid, Line& l, bool enabled) {
@@ -227,12 +229,13 @@ Vgic::Mask Vgic::write_bytes(std::uint32_t vcpu, std::uint32_t offset, std::uint
   for (std::uint32_t i = 0; i < 4; ++i) {
     if ((mask >> 8 * i & 0xff) == 0) continue;
     Line& l = line(vcpu, first + i);
+    const Line before = l;
     if (targets) {
       kick |= set_targets(first + i, l, static_cast<std::uint8_t>(value >> 8 * i & ((1u << vcpus_) - 1)));
     } else {
       kick |= set_priority(l, value >> 8 * i & priority_mask);
     }
-    kick |= refresh(vcpu, first + i);
+    if (l != before) kick |= refresh(vcpu, first + i);
   }
   return kick;
 }
@@ -265,14 +268,16 @@ Vgic::Mask Vgic::write_config(std::uint32_t vcpu, std::uint32_t first, std::uint
   Mask kick = 0;
   for (std::uint32_t i = 0; i < 16; ++i) {
     if ((mask >> 2 * i & 2) == 0) continue;
-    set_edge(first + i, line(vcpu, first + i), (value >> 2 * i & 2) != 0);
+    Line& l = line(vcpu, first + i);
+    const bool edge = (value >> 2 * i & 2) != 0;
+    if (l.edge == edge) continue;
+    set_edge(first + i, l, edge);
     kick |= refresh(vcpu, first + i);
   }
   return kick;
 }
 
 void Vgic::set_edge(std::uint32_t intid, Line& l, bool edge) {
-  if (l.edge == edge) return;
   l.edge = edge;
   if (physical_ != nullptr && intid >= private_lines) physical_->configure(intid, edge);
 }
@@ -304,7 +309,9 @@ Vgic::Mask Vgic::send_sgi(std::uint32_t vcpu, std::uint32_t value) {
 
 Vgic::Mask Vgic::change_sgi_sources(std::uint32_t vcpu, std::uint32_t intid, std::uint8_t set, std::uint8_t clear) {
   Line& l = line(vcpu, intid);
-  l.sources = static_cast<std::uint8_t>((l.sources & ~clear) | set);
+  const auto sources = static_cast<std::uint8_t>((l.sources & ~clear) | set);
+  if (l.sources == sources) return 0;
+  l.sources = sources;
   return refresh(vcpu, intid);
 }
 

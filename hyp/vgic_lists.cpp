@@ -4,8 +4,8 @@
 // A list register holds one line. Active lines come first, as their EOI should find them; but while something is
 // pending at least one list register tells of it, for it may preempt. What does not fit:
 //  - pending lines: NPIE, a maintenance interrupt when no list register is pending any more, brings the next. Those of
-//  a
-//    group that the guest's CPU interface has off come last, and its turning on is told of, too;
+//    a group that the guest's CPU interface has off come last, and while some are left out a maintenance interrupt
+//    tells when the guest turns a group on or off;
 //  - active lines: their EOI finds no list register and raises GICH_HCR.EOICount; LRENPIE brings that here. Guests end
 //    interrupts in order of priority, and list registers hold the highest, so the highest one left is meant.
 // An active SGI whose source is unknown (it came with a saved state) is kept out of the list registers, since an EOI

@@ -39,7 +39,6 @@ constexpr u32 hcr = hcr_vm | hcr_swio | hcr_ptw | hcr_fmo | hcr_imo | hcr_twi | 
 constexpr u32 hdcr = 1u << 11 | 1u << 10 | 1u << 9 | 1u << 6;  // debug (TDRA, TDOSA, TDA), performance monitors (TPM)
 constexpr u32 hcptr = 1u << 20 | 0x33ffu;                      // trace, and coprocessors without a purpose here
 constexpr u32 fpexc_enable = 1u << 30;
-constexpr u32 hcr_enabled = 1u << 0;  // GICH_HCR.En
 constexpr u32 no_instance_vttbr_vmid = 0;
 
 void save_cp15(amphion_vcpu& s) {
@@ -135,12 +134,14 @@ void enter_lists(Cpu& cpu, Vcpu& vcpu) {
   set_lists_control(cpu, interface.hcr);
 }
 
-// GICH_HCR is read back for its EOICount, which moves only if something may end without a list register.
 void leave_lists(Cpu& cpu, Vcpu& vcpu) {
   Vgic& vgic = vcpu.instance->vgic;
   VgicCpu& interface = vgic.cpu(vcpu.index);
   for (u32 i = 0; i < interface.used; ++i) interface.lr[i] = gic::read_list(i);
-  if ((interface.hcr & ~hcr_enabled) != 0) cpu.lists_control = interface.hcr = gic::read_hcr();
+  if (interface.watched()) {
+    cpu.lists_control = interface.hcr = gic::read_hcr();
+    interface.vmcr = gic::read_vmcr();
+  }
   post_all(*vcpu.instance, vgic.sync(vcpu.index));
 }
 

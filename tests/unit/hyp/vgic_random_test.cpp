@@ -102,8 +102,9 @@ class Bench {
     exit_all();
     write(0, 0x000, 3);
     for (std::uint32_t v = 0; v < vcpus; ++v) {
-      FakeGicv(vgic_->cpu(v)).write_ctlr(3);
-      FakeGicv(vgic_->cpu(v)).write_pmr(0xf8);
+      gicv(v).load();
+      gicv(v).write_ctlr(3);
+      gicv(v).write_pmr(0xf8);
     }
     for (std::uint32_t i = 0; i < 4; ++i) lines_.push_back(i * 5);  // SGIs
     for (const std::uint32_t i : {20u, timer, 30u, 32u, 33u, 64u, 65u, 66u, 67u, 100u, 101u, 287u}) lines_.push_back(i);
@@ -175,7 +176,7 @@ class Bench {
     return vgic;
   }
   FakeGicv gicv(std::uint32_t v) {
-    FakeGicv gicv(vgic_->cpu(v));
+    FakeGicv gicv(vgic_->cpu(v), hardware_[v]);
     gicv.deactivate_physical = [this, v](std::uint32_t intid) {
       EXPECT_EQ(intid, timer);
       physically_active_[v] = false;
@@ -183,27 +184,43 @@ class Bench {
     return gicv;
   }
 
+  Vgic::Mask sync(std::uint32_t v) {
+    gicv(v).leave();
+    return vgic_->sync(v);
+  }
+
+  // Until the guest may run; returns whom else that concerns.
+  Vgic::Mask enter(std::uint32_t v) {
+    Vgic::Mask others = 0;
+    vgic_->flush(v);
+    for (int exits = 0; gicv(v).maintenance(); ++exits) {
+      if (exits == 3) {
+        ADD_FAILURE() << "a maintenance interrupt without end";
+        break;
+      }
+      others |= sync(v);
+      vgic_->flush(v);
+    }
+    return others;
+  }
+
   // Exits of those who must, until nobody must.
   void kick(Vgic::Mask mask) {
     while (mask != 0) {
       const auto v = static_cast<std::uint32_t>(__builtin_ctz(mask));
       mask &= mask - 1;
-      mask |= vgic_->sync(v);
-      vgic_->flush(v);
+      mask |= sync(v);
+      mask |= enter(v);
     }
   }
   void exit_all() { kick((1u << vcpus_) - 1); }
   void maintain(std::uint32_t v) {
-    for (int guard = 0; gicv(v).maintenance(); ++guard) {
-      ASSERT_LT(guard, 3);
-      kick(1u << v);
-    }
+    if (gicv(v).maintenance()) kick(1u << v);
   }
   void write(std::uint32_t v, std::uint32_t offset, std::uint32_t value, std::uint32_t bytes = 4) {
-    const Vgic::Mask others = vgic_->sync(v);
+    const Vgic::Mask others = sync(v);
     const Vgic::Mask kicked = vgic_->write(v, offset, bytes, value);
-    vgic_->flush(v);
-    kick(others | kicked);
+    kick(others | kicked | enter(v));
   }
 
   void acknowledge(std::uint32_t v) {
@@ -311,7 +328,10 @@ class Bench {
   // Pause, get, set into a new one, and go on there.
   void move() {
     if (!homes_are_known()) return;
-    for (std::uint32_t v = 0; v < vcpus_; ++v) static_cast<void>(vgic_->sync(v));
+    for (std::uint32_t v = 0; v < vcpus_; ++v) {
+      static_cast<void>(sync(v));
+      gicv(v).save();
+    }
     auto there = make();
     for (std::uint32_t v = 0; v < vcpus_; ++v) static_cast<void>(there->sync(v));
     amphion_gic state, again;
@@ -324,6 +344,7 @@ class Bench {
       ASSERT_EQ(there->hw_active(v, timer) || in_list(*there, v, timer), physically_active_[v]);
     }
     vgic_ = std::move(there);
+    for (std::uint32_t v = 0; v < vcpus_; ++v) gicv(v).load();
   }
   static bool in_list(Vgic& vgic, std::uint32_t v, std::uint32_t intid) {
     const VgicCpu& cpu = vgic.cpu(v);
@@ -348,16 +369,18 @@ class Bench {
     for (std::uint32_t other = 0; other < vcpus_; ++other) {
       ASSERT_EQ(gicv(other).signalled(), naive_.highest(other) != spurious) << "vCPU " << other;
     }
-    const Vgic::Mask others = vgic_->sync(v);
+    const Vgic::Mask others = sync(v);
+    const std::uint32_t known = vgic_->cpu(v).vmcr;
+    gicv(v).save();
     ASSERT_EQ(vgic_->deliverable(v), naive_.highest(v) != spurious);
+    vgic_->cpu(v).vmcr = known;  // most exits ask for no more than leave()
     for (const std::uint32_t intid : lines_) {
       if (intid >= 32) continue;
       const NaiveLine& l = naive_.at(v, intid);
       ASSERT_EQ((vgic_->read(v, 0x200, 4) >> intid & 1) != 0, l.pending()) << intid;
       ASSERT_EQ((vgic_->read(v, 0x300, 4) >> intid & 1) != 0, l.active) << intid;
     }
-    vgic_->flush(v);
-    kick(others);
+    kick(others | enter(v));
   }
 
   std::mt19937 random_;
@@ -368,6 +391,7 @@ class Bench {
   std::vector<std::uint32_t> lines_;
   std::array<std::vector<std::uint32_t>, 4> taken_;
   std::array<bool, 4> physically_active_{};
+  std::array<FakeGicv::Hardware, 4> hardware_{};
   Physical physical_{*this};
 };
 

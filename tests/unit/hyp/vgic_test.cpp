@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <cstring>
 #include <string>
 #include <vector>
@@ -38,9 +39,23 @@ struct VgicTest : testing::Test {
     vgic.init(vcpus, list_registers, physical);
     write(0, 0, 1);
     for (std::uint32_t v = 0; v < vcpus; ++v) {
-      FakeGicv(vgic.cpu(v)).write_ctlr(1);
-      FakeGicv(vgic.cpu(v)).write_pmr(0xf0);
+      gicv_of(v).load();
+      gicv_of(v).write_ctlr(1);
+      gicv_of(v).write_pmr(0xf0);
     }
+  }
+  FakeGicv gicv_of(std::uint32_t vcpu) {
+    FakeGicv gicv(vgic.cpu(vcpu), hardware[vcpu]);
+    gicv.deactivate_physical = [this](std::uint32_t intid) { deactivated.push_back(intid); };
+    return gicv;
+  }
+  Mask sync(std::uint32_t vcpu) {
+    gicv_of(vcpu).leave();
+    return vgic.sync(vcpu);
+  }
+  bool deliverable(std::uint32_t vcpu) {
+    gicv_of(vcpu).save();
+    return vgic.deliverable(vcpu);
   }
   Mask write(std::uint32_t vcpu, std::uint32_t offset, std::uint32_t value) {
     return vgic.write(vcpu, offset, 4, value);
@@ -53,25 +68,25 @@ struct VgicTest : testing::Test {
   // One entry of the guest: what it acknowledges and ends, in order.
   std::vector<std::uint32_t> run(std::uint32_t vcpu) {
     std::vector<std::uint32_t> taken;
-    FakeGicv gicv(vgic.cpu(vcpu));
-    gicv.deactivate_physical = [&](std::uint32_t intid) { deactivated.push_back(intid); };
+    FakeGicv gicv = gicv_of(vcpu);
     vgic.flush(vcpu);
     for (int guard = 0; guard < 20; ++guard) {
       const std::uint32_t iar = gicv.acknowledge();
       if (iar == FakeGicv::spurious) {
         if (!gicv.maintenance()) break;
-        static_cast<void>(vgic.sync(vcpu));
+        static_cast<void>(sync(vcpu));
         vgic.flush(vcpu);
         continue;
       }
       taken.push_back(iar);
       gicv.end(iar);
     }
-    static_cast<void>(vgic.sync(vcpu));
+    static_cast<void>(sync(vcpu));
     return taken;
   }
 
   Vgic vgic;
+  std::array<FakeGicv::Hardware, Vgic::max_vcpus> hardware{};
   std::vector<std::uint32_t> deactivated;
 };
 using Taken = std::vector<std::uint32_t>;
@@ -158,28 +173,28 @@ TEST_F(VgicTest, DeliversALevelUntilItFalls) {
   enable(49);
   EXPECT_EQ(vgic.set_line(49, true), 1u);
   EXPECT_EQ(vgic.set_line(49, true), 0u) << "nothing new";
-  EXPECT_TRUE(vgic.deliverable(0));
-  EXPECT_FALSE(vgic.deliverable(1));
+  EXPECT_TRUE(deliverable(0));
+  EXPECT_FALSE(deliverable(1));
   EXPECT_GT(run(0).size(), 5u) << "it never fell";
   EXPECT_EQ(vgic.set_line(49, false), 0u);
-  EXPECT_FALSE(vgic.deliverable(0));
+  EXPECT_FALSE(deliverable(0));
   EXPECT_EQ(run(0), Taken{});
 }
 
 TEST_F(VgicTest, ALevelThatFallsInTheHandlerIsTakenOnce) {
   enable(49);
   static_cast<void>(vgic.set_line(49, true));
-  FakeGicv gicv(vgic.cpu(0));
+  FakeGicv gicv = gicv_of(0);
   vgic.flush(0);
   ASSERT_EQ(gicv.acknowledge(), 49u);
-  static_cast<void>(vgic.sync(0));  // the guest's access to the device
+  static_cast<void>(sync(0));  // the guest's access to the device
   EXPECT_EQ(read(0, isactiver + 4), 1u << 17);
   EXPECT_EQ(vgic.set_line(49, false), 0u);
   vgic.flush(0);
   gicv.end(49);
   EXPECT_FALSE(gicv.maintenance()) << "no exit for nothing";
   EXPECT_EQ(gicv.acknowledge(), FakeGicv::spurious);
-  static_cast<void>(vgic.sync(0));
+  static_cast<void>(sync(0));
   EXPECT_EQ(read(0, isactiver + 4), 0u);
 }
 
@@ -188,17 +203,17 @@ TEST_F(VgicTest, KicksWhenAListRegisterIsOutOfDate) {
   static_cast<void>(vgic.set_line(49, true));
   vgic.flush(0);
   EXPECT_EQ(vgic.set_line(49, false), 1u) << "must be withdrawn";
-  static_cast<void>(vgic.sync(0));
+  static_cast<void>(sync(0));
   EXPECT_EQ(run(0), Taken{});
   write(0, icfgr + 12, 2u << 2);  // 49 is an edge now
   static_cast<void>(vgic.set_line(49, true));
   static_cast<void>(vgic.set_line(49, false));
-  FakeGicv gicv(vgic.cpu(0));
+  FakeGicv gicv = gicv_of(0);
   vgic.flush(0);
   ASSERT_EQ(gicv.acknowledge(), 49u);
   EXPECT_EQ(vgic.set_line(49, true), 1u) << "a new edge";
   gicv.end(49);
-  static_cast<void>(vgic.sync(0));
+  static_cast<void>(sync(0));
   EXPECT_EQ(run(0), Taken{49});
 }
 
@@ -207,7 +222,7 @@ TEST_F(VgicTest, MovesAPendingLineWithItsTarget) {
   EXPECT_EQ(vgic.pend(49), 1u);
   vgic.flush(0);
   EXPECT_EQ(vgic.write(1, itargetsr + 49, 1, 2), 1u) << "withdraw it there";
-  EXPECT_EQ(vgic.sync(0), 2u) << "it is the other's now";
+  EXPECT_EQ(sync(0), 2u) << "it is the other's now";
   EXPECT_EQ(run(0), Taken{});
   EXPECT_EQ(run(1), Taken{49});
 }
@@ -232,25 +247,25 @@ TEST_F(VgicTest, BringsMoreThanTheListRegistersHold) {
 }
 
 TEST_F(VgicTest, NestsDeeperThanTheListRegisters) {
-  FakeGicv gicv(vgic.cpu(0));
+  FakeGicv gicv = gicv_of(0);
   for (std::uint32_t i = 0; i < 10; ++i) {
     enable(40 + i);
     static_cast<void>(vgic.write(0, ipriorityr + 40 + i, 1, 0xb0 - i * 8));
     static_cast<void>(vgic.pend(40 + i));
     vgic.flush(0);
     ASSERT_EQ(gicv.acknowledge(), 40 + i);
-    static_cast<void>(vgic.sync(0));
+    static_cast<void>(sync(0));
   }
   EXPECT_EQ(read(0, isactiver + 4), 0x3ffu << 8);
   vgic.flush(0);
   for (std::uint32_t i = 10; i-- > 0;) {
     gicv.end(40 + i);
     if (gicv.maintenance()) {
-      static_cast<void>(vgic.sync(0));
+      static_cast<void>(sync(0));
       vgic.flush(0);
     }
   }
-  static_cast<void>(vgic.sync(0));
+  static_cast<void>(sync(0));
   EXPECT_EQ(read(0, isactiver + 4), 0u);
   EXPECT_EQ(vgic.cpu(0).apr, 0u);
 }
@@ -260,27 +275,27 @@ TEST_F(VgicTest, DeliverableHonoursTheCpuInterface) {
   static_cast<void>(vgic.write(0, ipriorityr + 40, 1, 0xa0));
   static_cast<void>(vgic.pend(40));
   VgicCpu& cpu = vgic.cpu(0);
-  FakeGicv gicv(cpu);
-  EXPECT_TRUE(vgic.deliverable(0));
+  FakeGicv gicv = gicv_of(0);
+  EXPECT_TRUE(deliverable(0));
   gicv.write_pmr(0xa0);
-  EXPECT_FALSE(vgic.deliverable(0));
+  EXPECT_FALSE(deliverable(0));
   gicv.write_pmr(0xa8);
-  EXPECT_TRUE(vgic.deliverable(0));
+  EXPECT_TRUE(deliverable(0));
   cpu.apr = 1u << 20;
-  EXPECT_FALSE(vgic.deliverable(0)) << "the same group priority is running";
+  EXPECT_FALSE(deliverable(0)) << "the same group priority is running";
   cpu.apr = 1u << 21;
-  EXPECT_TRUE(vgic.deliverable(0));
-  cpu.vmcr |= 7u << 21;  // no preemption at all
-  EXPECT_FALSE(vgic.deliverable(0) && cpu.apr == 1);
+  EXPECT_TRUE(deliverable(0));
+  hardware[0].vmcr |= 7u << 21;  // no preemption at all
+  EXPECT_FALSE(deliverable(0) && cpu.apr == 1);
   cpu.apr = 0;
   gicv.write_ctlr(2);
-  EXPECT_FALSE(vgic.deliverable(0)) << "group 0 is off";
+  EXPECT_FALSE(deliverable(0)) << "group 0 is off";
   write(0, igroupr + 4, 1u << 8);
-  EXPECT_FALSE(vgic.deliverable(0)) << "group 1 is off in the distributor";
+  EXPECT_FALSE(deliverable(0)) << "group 1 is off in the distributor";
   write(0, 0, 2);
-  EXPECT_TRUE(vgic.deliverable(0));
+  EXPECT_TRUE(deliverable(0));
   write(0, icenabler + 4, 1u << 8);
-  EXPECT_FALSE(vgic.deliverable(0));
+  EXPECT_FALSE(deliverable(0));
 }
 
 TEST_F(VgicTest, EndsHardwareInterrupts) {
@@ -289,16 +304,15 @@ TEST_F(VgicTest, EndsHardwareInterrupts) {
   EXPECT_FALSE(vgic.hw_active(1, 27));
   EXPECT_EQ(vgic.raise_hw(1, 27, 27), 2u);
   EXPECT_TRUE(vgic.hw_active(1, 27));
-  FakeGicv gicv(vgic.cpu(1));
-  gicv.deactivate_physical = [&](std::uint32_t intid) { deactivated.push_back(intid); };
+  FakeGicv gicv = gicv_of(1);
   vgic.flush(1);
   ASSERT_EQ(gicv.acknowledge(), 27u);
-  static_cast<void>(vgic.sync(1));
+  static_cast<void>(sync(1));
   EXPECT_TRUE(vgic.hw_active(1, 27));
   vgic.flush(1);
   gicv.end(27);
   EXPECT_FALSE(gicv.maintenance());
-  static_cast<void>(vgic.sync(1));
+  static_cast<void>(sync(1));
   EXPECT_FALSE(vgic.hw_active(1, 27));
   EXPECT_EQ(deactivated, Taken{27});
   EXPECT_EQ(run(1), Taken{});
@@ -323,7 +337,7 @@ TEST_F(VgicTest, MirrorsTheHostsLines) {
   EXPECT_EQ(vgic.raise_hw(0, 60, 60), 2u);
   vgic.flush(1);
   EXPECT_EQ(write(0, icpendr + 4, 1u << 28), 2u) << "cancelled while in a list register";
-  static_cast<void>(vgic.sync(1));
+  static_cast<void>(sync(1));
   EXPECT_EQ(physical.log, Log{"deactivate 60"});
   EXPECT_EQ(run(1), Taken{});
   EXPECT_EQ(vgic.pend(60), 2u);  // software asks for it again: nothing physical to end
@@ -338,17 +352,17 @@ TEST_F(VgicTest, SoftwareChangesTheActiveState) {
   enable(49);
   static_cast<void>(vgic.pend(49));
   write(1, isactiver + 4, 1u << 17);
-  EXPECT_FALSE(vgic.deliverable(0)) << "active and pending";
+  EXPECT_FALSE(deliverable(0)) << "active and pending";
   vgic.flush(0);
   EXPECT_EQ(write(1, icactiver + 4, 1u << 17), 1u) << "it stands in a list register";
-  static_cast<void>(vgic.sync(0));
+  static_cast<void>(sync(0));
   EXPECT_EQ(read(0, isactiver + 4), 0u);
   EXPECT_EQ(run(0), Taken{49});
 }
 
 TEST_F(VgicTest, ResetsACpuInterface) {
   vgic.cpu(1).apr = 5;
-  vgic.reset_cpu_interface(1);
+  vgic.reset_cpu(1);
   EXPECT_EQ(vgic.cpu(1).apr, 0u);
   EXPECT_EQ(vgic.cpu(1).vmcr, 3u << 18 | 2u << 21);
 }
@@ -357,6 +371,7 @@ TEST_F(VgicTest, RefusesBadStatesWhole) {
   amphion_gic good;
   enable(40);
   static_cast<void>(vgic.pend(40));
+  for (std::uint32_t v = 0; v < 2; ++v) gicv_of(v).save();
   vgic.get(good);
   ASSERT_EQ(vgic.set(good), Vgic::Status::ok);
   const auto refused = [&](auto change) {
@@ -393,10 +408,11 @@ TEST_F(VgicTest, RestoresAnInterruptThatIsBeingHandled) {
   static_cast<void>(vgic.write(0, ipriorityr + 49, 1, 0xa0));
   static_cast<void>(vgic.set_line(49, true));
   vgic.flush(1);
-  ASSERT_EQ(FakeGicv(vgic.cpu(1)).acknowledge(), 49u);
-  static_cast<void>(vgic.sync(1));
+  ASSERT_EQ(gicv_of(1).acknowledge(), 49u);
+  static_cast<void>(sync(1));
   static_cast<void>(vgic.write(0, itargetsr + 49, 1, 1));  // retargeted meanwhile
   amphion_gic state;
+  for (std::uint32_t v = 0; v < 2; ++v) gicv_of(v).save();
   vgic.get(state);
   EXPECT_EQ(state.spi[17].flags, AMPHION_LINE_ENABLED | AMPHION_LINE_ACTIVE | AMPHION_LINE_LEVEL);
   EXPECT_EQ(state.cpu[1].apr, 1u << 20);
@@ -404,7 +420,9 @@ TEST_F(VgicTest, RestoresAnInterruptThatIsBeingHandled) {
   there.init(2, 4, nullptr);
   ASSERT_EQ(there.set(state), Vgic::Status::ok);
   there.flush(1);
-  FakeGicv gicv(there.cpu(1));
+  FakeGicv::Hardware elsewhere;
+  FakeGicv gicv(there.cpu(1), elsewhere);
+  gicv.load();
   EXPECT_EQ(gicv.acknowledge(), FakeGicv::spurious);
   gicv.end(49);
   static_cast<void>(there.sync(1));
@@ -414,20 +432,92 @@ TEST_F(VgicTest, RestoresAnInterruptThatIsBeingHandled) {
 TEST_F(VgicTest, RestoresAnSgiThatIsBeingHandled) {
   write(1, sgir, 1u << 16 | 3);
   vgic.flush(0);
-  const std::uint32_t iar = FakeGicv(vgic.cpu(0)).acknowledge();
+  const std::uint32_t iar = gicv_of(0).acknowledge();
   ASSERT_EQ(iar, 3u | 1u << 10);
-  static_cast<void>(vgic.sync(0));
+  static_cast<void>(sync(0));
   amphion_gic state;
+  for (std::uint32_t v = 0; v < 2; ++v) gicv_of(v).save();
   vgic.get(state);
   Vgic there;
   there.init(2, 4, nullptr);
   ASSERT_EQ(there.set(state), Vgic::Status::ok);
-  FakeGicv gicv(there.cpu(0));
+  FakeGicv::Hardware elsewhere;
+  FakeGicv gicv(there.cpu(0), elsewhere);
+  gicv.load();
   there.flush(0);
   gicv.end(iar);
   EXPECT_TRUE(gicv.maintenance());
   static_cast<void>(there.sync(0));
   EXPECT_EQ(there.read(0, isactiver, 4), 0u);
+}
+
+TEST_F(VgicTest, TellsOnceWhenTheGuestTurnsAGroup) {
+  reset(1, 1, nullptr);
+  write(0, 0, 3);
+  write(0, igroupr + 4, 1u << 8);  // 40 is in group 1, which the guest has off
+  for (const std::uint32_t intid : {40u, 41u, 42u}) {
+    enable(intid);
+    static_cast<void>(vgic.pend(intid));
+  }
+  FakeGicv gicv = gicv_of(0);
+  const auto exits = [&] {  // until the guest may run
+    int count = 0;
+    for (; gicv.maintenance() && count < 5; ++count) {
+      static_cast<void>(sync(0));
+      vgic.flush(0);
+    }
+    return count;
+  };
+  vgic.flush(0);
+  EXPECT_LE(exits(), 1) << "what the guest had set before was not known";
+  for (const std::uint32_t ctlr : {3u, 2u, 0u, 1u}) {
+    gicv.write_ctlr(ctlr);
+    EXPECT_LE(exits(), 1) << ctlr;
+  }
+  static_cast<void>(sync(0));
+  EXPECT_EQ(run(0), (Taken{41, 42}));
+  gicv.write_ctlr(3);
+  EXPECT_EQ(run(0), Taken{40});
+}
+
+TEST_F(VgicTest, AWriteThatChangesNothingKicksNobody) {
+  enable(49, 2);
+  EXPECT_EQ(write(0, sgir, 2u << 16 | 5), 2u);
+  EXPECT_EQ(write(0, sgir, 2u << 16 | 5), 0u) << "the same SGI of the same source is pending there";
+  EXPECT_EQ(write(0, sgir, 2u << 16 | 6), 2u);
+  EXPECT_EQ(vgic.pend(49), 2u);
+  EXPECT_EQ(vgic.pend(49), 0u);
+  EXPECT_EQ(write(0, ispendr + 4, 1u << 17), 0u);
+  EXPECT_EQ(write(0, isenabler + 4, 1u << 17), 0u);
+  EXPECT_EQ(vgic.write(0, itargetsr + 49, 1, 2), 0u);
+  EXPECT_EQ(vgic.write(0, ipriorityr + 49, 1, 0), 0u);
+  EXPECT_EQ(write(0, icfgr + 12, 0), 0u);
+  EXPECT_EQ(write(0, 0, 1), 0u);
+  vgic.flush(1);  // SGI 5 stands in a list register
+  EXPECT_EQ(write(0, sgir, 2u << 16 | 5), 2u) << "a new one";
+  EXPECT_EQ(write(0, sgir, 2u << 16 | 5), 0u);
+  EXPECT_EQ(vgic.pend(49), 2u);
+  EXPECT_EQ(vgic.pend(49), 0u);
+  static_cast<void>(sync(1));
+  EXPECT_EQ(run(1), (Taken{5, 6, 49}));
+}
+
+TEST_F(VgicTest, ResetsTheInputsOfACpu) {
+  vgic.bind_hw(1, 27, 27);
+  write(1, isenabler, 1u << 27 | 1u << 30);
+  static_cast<void>(vgic.raise_hw(1, 27, 27));
+  static_cast<void>(vgic.set_private_line(1, 30, true));
+  EXPECT_TRUE(vgic.level(1, 30));
+  EXPECT_FALSE(vgic.level(0, 30));
+  vgic.reset_cpu(1);
+  EXPECT_FALSE(vgic.level(1, 30));
+  EXPECT_FALSE(vgic.hw_active(1, 27));
+  EXPECT_EQ(read(1, isenabler), 0x4800'ffffu) << "the lines keep what they were told";
+  EXPECT_FALSE(deliverable(1));
+  gicv_of(1).load();
+  gicv_of(1).write_ctlr(1);
+  gicv_of(1).write_pmr(0xf0);
+  EXPECT_EQ(run(1), Taken{});
 }
 
 }  // namespace
