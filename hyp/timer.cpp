@@ -18,12 +18,6 @@ static_assert(board::board.interrupts.virtual_timer == machine::timer_virtual_ir
 
 bool armed(u32 ctl) { return (ctl & ctl_writable) == ctl_enable; }
 
-// The comparison is unsigned (B8.1.4). A deadline that does not fit the counter is never reached.
-u64 to_physical(u64 virtual_time, u64 offset) {
-  const u64 sum = virtual_time + offset;
-  return sum < virtual_time ? never : sum;
-}
-
 }  // namespace
 
 void init_timers() {
@@ -80,21 +74,21 @@ void settle_timer_interrupt(Cpu& cpu, Vcpu& vcpu) {
 
 u64 physical_timer_deadline(const Vcpu& vcpu) {
   if (!armed(vcpu.state.cntp_ctl)) return never;
-  if (guest_counter(vcpu) >= vcpu.state.cntp_cval) return never;  // its line is up: nothing to wait for
-  return to_physical(vcpu.state.cntp_cval, vcpu.instance->counter_offset);
+  if (vcpu.instance->vgic.level(vcpu.index, machine::timer_physical_irq)) return never;
+  return to_physical(vcpu.state.cntp_cval, vcpu.instance->counter_offset, now());
 }
 
 u64 wake_deadline(const Cpu& cpu, const Vcpu& vcpu) {
   const u64 physical = physical_timer_deadline(vcpu);
   if (cpu.loaded == &vcpu || !armed(vcpu.state.cntv_ctl)) return physical;
   if (vcpu.instance->vgic.hw_active(vcpu.index, timer_intid)) return physical;  // raised already
-  const u64 deadline = to_physical(vcpu.state.cntv_cval, vcpu.instance->counter_offset);
+  const u64 deadline = to_physical(vcpu.state.cntv_cval, vcpu.instance->counter_offset, now());
   return deadline < physical ? deadline : physical;
 }
 
 void update_physical_timer(Vcpu& vcpu) {
   const bool level = armed(vcpu.state.cntp_ctl) && guest_counter(vcpu) >= vcpu.state.cntp_cval;
-  post_all(*vcpu.instance, vcpu.instance->vgic.set_private_line(vcpu.index, machine::timer_physical_irq, level));
+  static_cast<void>(vcpu.instance->vgic.set_private_line(vcpu.index, machine::timer_physical_irq, level));
 }
 
 u64 guest_counter(const Vcpu& vcpu) { return now() - vcpu.instance->counter_offset; }

@@ -14,6 +14,16 @@ struct Vcpu;
 
 inline constexpr u64 never = ~u64{0};
 
+// When the physical counter stands at `now` and the instance's at `now` - `offset` (which may be ahead of it): the
+// physical time at which the instance's counter reaches `virtual_time`; `now` if it has. The comparison is unsigned
+// (B8.1.4). A time that the physical counter does not reach before it wraps is never.
+[[nodiscard]] constexpr u64 to_physical(u64 virtual_time, u64 offset, u64 now) {
+  const u64 virtual_now = now - offset;
+  if (virtual_time <= virtual_now) return now;
+  const u64 left = virtual_time - virtual_now;
+  return left > ~now ? never : now + left;
+}
+
 void init_timers();  // per CPU
 
 [[nodiscard]] u64 now();  // physical counter
@@ -30,9 +40,9 @@ void settle_timer_interrupt(Cpu& cpu, Vcpu& vcpu);
 
 // When the hypervisor must end the vCPU's waiting. Of the loaded one CNTV's own interrupt does.
 [[nodiscard]] u64 wake_deadline(const Cpu& cpu, const Vcpu& vcpu);
-// CNTP only.
+// CNTP only; `never` if it is off or its line is up already.
 [[nodiscard]] u64 physical_timer_deadline(const Vcpu& vcpu);
-// Drives the CNTP interrupt line by the condition as it is now.
+// Drives the CNTP interrupt line by the condition as it is now. Home CPU: the vCPU's next flush sees the line.
 void update_physical_timer(Vcpu& vcpu);
 
 [[nodiscard]] u64 guest_counter(const Vcpu& vcpu);
