@@ -66,24 +66,31 @@ void serve(Cpu& cpu, Vcpu& vcpu) {
   const u32 requests = vcpu.requests.exchange(0, std::memory_order_acquire);
   if ((requests & request::resume) != 0) resume(vcpu);
   if ((requests & request::io) != 0) complete_device_access(vcpu);
-  if ((requests & request::start) != 0 && vcpu.run == Run::off) vcpu.run = Run::ready;
+  if ((requests & request::start) != 0 && vcpu.run == Run::off && vcpu.state.power != 0) vcpu.run = Run::ready;
   if ((requests & request::memory) != 0 && vcpu.run == Run::parked) vcpu.run = Run::ready;
-  if ((requests & request::kick) != 0 && vcpu.run == Run::waiting && interrupt_deliverable(vcpu)) {
-    vcpu.run = Run::ready;
-  }
+  const bool kicked = (requests & request::kick) != 0 && !vcpu.paused;
+  if (kicked && vcpu.run == Run::waiting && interrupt_deliverable(vcpu)) vcpu.run = Run::ready;
   if ((requests & request::pause) != 0) vcpu.pause_wanted = true;
   tell_scheduler(cpu, vcpu);
-  if ((requests & request::kick) != 0) cpu.scheduler.prefer(vcpu);
+  if (kicked) cpu.scheduler.prefer(vcpu);
   if (vcpu.pause_wanted && vcpu.run != Run::device) stop(cpu, vcpu);
 }
 
-// Until it is empty: what is served may post to this CPU again, and nobody interrupts a CPU for its own post.
+// What stands in it now: what others post meanwhile comes with an interrupt, and must not hold this CPU here. Only its
+// own posts come without one; serving makes few of them. A vCPU pays for what is done for it.
 void serve_inbox(Cpu& cpu) {
-  while (cpu.inbox.load(std::memory_order_relaxed) != 0) {
+  if (cpu.inbox.load(std::memory_order_relaxed) == 0) return;
+  u64 begin = now();
+  do {
+    cpu.posted_to_itself = false;
     for (u64 left = cpu.inbox.exchange(0, std::memory_order_acquire); left != 0; left &= left - 1) {
-      serve(cpu, cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left))));
+      Vcpu& vcpu = cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left)));
+      serve(cpu, vcpu);
+      const u64 end = now();
+      cpu.scheduler.ran(vcpu, end - begin);
+      begin = end;
     }
-  }
+  } while (cpu.posted_to_itself);
 }
 
 // Wakes who waited long enough.
@@ -130,17 +137,20 @@ void serve_interrupts(Cpu& cpu) {
 }
 
 void run(Cpu& cpu, Vcpu& vcpu) {
+  const u64 begin = now();
   load(cpu, vcpu);
   if (vcpu.state.cntp_ctl != 0) update_physical_timer(vcpu);
-  const u64 begin = now();
   const u64 slice = cpu.scheduler.slice(vcpu);
   trap_wfe(cpu, slice != never);
-  u64 deadline = earliest_deadline(cpu);  // after load(): who was there before may wait for its timer
-  if (slice != never && begin + slice < deadline) deadline = begin + slice;
+  // After load(): who was there before may wait for its timer, and a world switch takes nothing of the slice.
+  u64 deadline = earliest_deadline(cpu);
+  const u64 end = slice == never ? never : now() + slice;
+  if (end < deadline) deadline = end;
   const u64 own = physical_timer_deadline(vcpu);
   arm_hypervisor_timer(cpu, own < deadline ? own : deadline);
   const bool interrupted = run_guest(cpu, vcpu) == AMPHION_EXIT_IRQ;
-  // What its trap costs is the vCPU's own time: one that makes many would otherwise take the others' for nothing.
+  // World switch and trap are the vCPU's own time: one that makes many would otherwise take the others' for nothing.
+  // Interrupts may be anybody's.
   if (!interrupted) handle_trap(vcpu);
   const u64 ticks = now() - begin;
   vcpu.ran_ticks += ticks;

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // One physical CPU: its vCPUs, its inbox, and the loop that runs them.
-// Thread safety: everything belongs to the CPU itself; others may only set bits of `inbox` (post()).
+// Thread safety: everything belongs to the CPU itself; others may only set bits of `inbox` (post()), and read `online`.
 #pragma once
 
 #include <array>
@@ -24,6 +24,7 @@ struct Cpu {
   FairScheduler scheduler;
   u64 sleepers = 0;  // slots of vCPUs whose deadline counts
   std::atomic<u64> inbox{0};
+  bool posted_to_itself = false;  // since the inbox was last emptied
   std::atomic<bool> online{false};
 };
 

@@ -7,6 +7,11 @@
 #include "hyp/timer.hpp"
 
 namespace amphion::hyp {
+namespace {
+
+constexpr u64 most_debt_slices = 4;
+
+}  // namespace
 
 void FairScheduler::add(Vcpu& vcpu) {
   vcpu.slot = count_;
@@ -23,7 +28,11 @@ void FairScheduler::ready(Vcpu& vcpu) {
 
 void FairScheduler::not_ready(Vcpu& vcpu) { ready_ &= ~(u64{1} << vcpu.slot); }
 
-void FairScheduler::ran(Vcpu& vcpu, u64 ticks) { vcpu.virtual_runtime += ticks >> vcpu.weight_log2; }
+void FairScheduler::ran(Vcpu& vcpu, u64 ticks) {
+  const u64 most = minimum_ + most_debt_slices * slice_;
+  const u64 runtime = vcpu.virtual_runtime + (ticks >> vcpu.weight_log2);
+  vcpu.virtual_runtime = runtime < most ? runtime : most;
+}
 
 void FairScheduler::yield(Vcpu& vcpu) {
   for (u64 left = ready_; left != 0; left &= left - 1) {

@@ -5,7 +5,8 @@
 // Policy: fair by weight. Each vCPU has a virtual runtime, in ticks divided by its weight; the smallest among the ready
 // ones runs, for at most a slice. One that wakes is placed at most half a slice before the queue's minimum: it runs
 // soon, and sleep earns no hoard. The running one is kept until another is behind it by more than `grain`, so that
-// equal ones alternate by slices. Virtual time cannot overflow: 64 bits of ticks at 100 MHz last five thousand years.
+// equal ones alternate by slices. Debt is bounded, too: nobody waits longer than a few slices for what one long
+// operation took. Virtual time cannot overflow: 64 bits of ticks at 100 MHz last five thousand years.
 // Thread safety: own CPU only.
 // Invariants: bit n of ready_ is set iff vcpus_[n] was made ready.
 #pragma once

@@ -47,11 +47,19 @@ bool loaded(const Vcpu& vcpu) { return this_cpu().loaded == &vcpu; }
 
 }  // namespace
 
+// Requests that are set already were posted and not yet taken: whoever set them sees to inbox and interrupt, and the
+// exchange that takes them follows this operation in their modification order, so it acquires what was written before.
+// That is why a CPU serves its own posts, which interrupt nobody, before it enters a guest or waits (run_loop).
 void post(Vcpu& vcpu, u32 requests) {
-  vcpu.requests.fetch_or(requests, std::memory_order_release);
+  const u32 before = vcpu.requests.fetch_or(requests, std::memory_order_release);
+  if ((before & requests) == requests) return;
   Cpu& home = cpus[vcpu.home];
   home.inbox.fetch_or(u64{1} << vcpu.slot, std::memory_order_release);
-  if (&home != &this_cpu()) gic::kick(home.id);
+  if (&home == &this_cpu()) {
+    home.posted_to_itself = true;
+  } else {
+    gic::kick(home.id);
+  }
 }
 
 u32 read_register(Vcpu& vcpu, u32 n) {

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // One virtual CPU: its saved registers, what it waits for, and how others reach it.
 //
-// Who owns what: everything but `requests` and `io_pending` belongs to the home CPU while the instance runs, and to the
-// hypercall that holds the instance's lock while it is STOPPED. Other CPUs ask by post(): a request bit, the home CPU's
-// inbox, an interrupt.
+// Who owns what: while the instance runs everything belongs to the home CPU, but for `requests` and `io_pending`, and
+// for `state` while state.power is 0: that is CPU_ON's, under the instance's `psci` lock, until it posts `start`. While
+// the instance is STOPPED it belongs to the hypercall that holds `control`. Other CPUs ask by post(): a request bit,
+// the home CPU's inbox, an interrupt. Statistics (`run`, `ran_ticks`, `exits`) are read by HC_STATS at any time.
 // Invariant: `state` is complete except for the banked, CP15, VFP and timer registers of the vCPU that is loaded on
 // this CPU (world.hpp); r0..r12, lr, pc and cpsr are always in `state` while the hypervisor runs.
 #pragma once
