@@ -138,6 +138,8 @@ void Instance::begin_stop(u32 events) {
 
 void Instance::vcpu_stopped() {
   if (still_running_.fetch_sub(1, std::memory_order_acq_rel) != 1) return;
+  // Until the host has been told: from `stopped` on it may destroy the instance, whose request page is then its own.
+  const LockGuard guard(control);
   stopped_counter = now() - counter_offset;
   state.store(State::stopped, std::memory_order_release);
   notify(stop_events_.exchange(0));

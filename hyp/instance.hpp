@@ -5,9 +5,9 @@
 // States: absent -> stopped (create) -> running (run) -> stopping (pause, PSCI SYSTEM_*) -> stopped -> absent
 // (destroy). From `stopping` to `stopped` leads the last of its vCPUs to stop, each on its home CPU, after its device
 // access (if one is under way) is complete. The virtual counter stands still while it is not running. Thread safety:
-// `control` is held by every hypercall on the instance and by who begins a stop. `psci` is held over a change of a
-// vCPU's power. Stage2 and Vgic lock themselves. Order: hyp/README.md. Invariant: while stopped, no vCPU of it is
-// loaded anywhere.
+// `control` is held by every hypercall on the instance and by who begins or completes a stop. `psci` is held over a
+// change of a vCPU's power. Stage2 and Vgic lock themselves. Order: hyp/README.md. Invariant: while stopped, no vCPU of
+// it is loaded anywhere.
 #pragma once
 
 #include <array>
@@ -56,7 +56,7 @@ class Instance {
   // `control` is held.
   void run();
   void begin_stop(u32 events);  // running or stopping
-  // A vCPU has stopped; on its home CPU.
+  // A vCPU has stopped; on its home CPU, which holds no lock.
   void vcpu_stopped();
 
   // Sets bits of the request page's `events` (0: a slot became pending) and interrupts the host.
