@@ -56,12 +56,17 @@ bool Vgic::pending(const Line& l) { return l.latch || l.sources != 0 || (l.hw ? 
 
 bool Vgic::group_enabled(const Line& l) const { return (ctlr_ >> (l.group1 ? 1 : 0) & 1) != 0; }
 
-// The vCPU that the line concerns; max_vcpus if none. Of several targets it is the first.
+// Of several targets an SPI goes to the first; max_vcpus if there is none.
+std::uint32_t Vgic::first_target(const Line& l) {
+  return l.targets == 0 ? max_vcpus : static_cast<std::uint32_t>(__builtin_ctz(l.targets));
+}
+
+// The vCPU that the line concerns; max_vcpus if none.
 std::uint32_t Vgic::route(std::uint32_t vcpu, std::uint32_t intid) {
   if (intid < private_lines) return vcpu;
   const Line& l = line(vcpu, intid);
   if (l.active || l.loaded) return l.home;
-  return l.targets == 0 ? max_vcpus : static_cast<std::uint32_t>(__builtin_ctz(l.targets));
+  return first_target(l);
 }
 
 // One store: idle() reads without the lock, and must not miss a line that stays.

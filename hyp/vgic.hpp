@@ -161,6 +161,7 @@ class Vgic {
   [[nodiscard]] Line& line(std::uint32_t vcpu, std::uint32_t intid);
   [[nodiscard]] static bool pending(const Line& l);
   [[nodiscard]] bool group_enabled(const Line& l) const;
+  [[nodiscard]] static std::uint32_t first_target(const Line& l);
   [[nodiscard]] std::uint32_t route(std::uint32_t vcpu, std::uint32_t intid);
   Mask refresh(std::uint32_t vcpu, std::uint32_t intid);
   void put_work(std::uint32_t vcpu, std::uint32_t index, std::uint32_t value);
@@ -197,7 +198,7 @@ class Vgic {
   void load(std::uint32_t vcpu, std::uint32_t intid);
   [[nodiscard]] std::uint32_t load_sgi(Line& l);
   void unload(std::uint32_t vcpu, std::uint32_t slot);
-  void end_unlisted(std::uint32_t vcpu, std::uint32_t count);
+  [[nodiscard]] Mask end_unlisted(std::uint32_t vcpu, std::uint32_t count);
 
   void get_line(std::uint32_t vcpu, std::uint32_t intid, amphion_gic_line& out);
   void set_one(std::uint32_t vcpu, std::uint32_t intid, const amphion_gic_line& in);

@@ -110,7 +110,8 @@ void Vgic::flush(std::uint32_t vcpu) {
   if (pending_now.total > pending_slots) interface.hcr |= hcr_npie | hcr_group_changes(interface.vmcr);
 }
 
-// Moves the line into the next list register.
+// Moves the line into the next list register. One that is active here and pending for another vCPU, its target now,
+// goes there when it ends here: bit EOI.
 void Vgic::load(std::uint32_t vcpu, std::uint32_t intid) {
   Cpu& cpu = cpus_[vcpu];
   Line& l = line(vcpu, intid);
@@ -126,6 +127,8 @@ void Vgic::load(std::uint32_t vcpu, std::uint32_t intid) {
       lr |= lr_pending;
       l.raised = false;
     }
+  } else if (deliver && l.active && intid >= private_lines && first_target(l) != vcpu) {
+    lr |= lr_eoi;
   } else if (deliver) {
     lr |= lr_pending;
     if (!l.hw && !l.edge && l.level) lr |= lr_eoi;
@@ -159,8 +162,7 @@ Vgic::Mask Vgic::sync(std::uint32_t vcpu) {
   if (ended == 0 && interface.used == 0) return 0;
   const LockGuard guard(lock_);
   interface.hcr &= (1u << hcr_eoicount_shift) - 1;
-  if (ended != 0) end_unlisted(vcpu, ended);
-  Mask kick = 0;
+  Mask kick = end_unlisted(vcpu, ended);
   for (std::uint32_t slot = 0; slot < interface.used; ++slot) {
     unload(vcpu, slot);
     kick |= refresh(vcpu, cpus_[vcpu].loaded[slot]);
@@ -195,7 +197,8 @@ void Vgic::unload(std::uint32_t vcpu, std::uint32_t slot) {
 }
 
 // `count` ends found no list register. Before unload(): a loaded line is not meant.
-void Vgic::end_unlisted(std::uint32_t vcpu, std::uint32_t count) {
+Vgic::Mask Vgic::end_unlisted(std::uint32_t vcpu, std::uint32_t count) {
+  Mask kick = 0;
   for (; count > 0; --count) {
     std::uint32_t highest = lines;
     for (std::uint32_t w = 0; w < words; ++w) {
@@ -206,10 +209,11 @@ void Vgic::end_unlisted(std::uint32_t vcpu, std::uint32_t count) {
         if (highest == lines || l.priority < line(vcpu, highest).priority) highest = intid;
       }
     }
-    if (highest == lines) return;
+    if (highest == lines) break;
     clear_active(vcpu, line(vcpu, highest));
-    static_cast<void>(refresh(vcpu, highest));
+    kick |= refresh(vcpu, highest);
   }
+  return kick;
 }
 
 // 3.3: the highest pending interrupt of an enabled group, if it passes GICV_PMR and preempts what is active.

@@ -399,7 +399,7 @@ class VgicRandom : public testing::TestWithParam<std::tuple<std::uint32_t, std::
 
 TEST_P(VgicRandom, AgreesWithANaiveGic) {
   const auto [vcpus, list_registers] = GetParam();
-  for (std::uint32_t seed = 1; seed <= 8; ++seed) {
+  for (std::uint32_t seed = 1; seed <= 16; ++seed) {
     Bench bench(seed, vcpus, list_registers);
     for (int i = 0; i < 4000; ++i) {
       bench.step();

@@ -227,6 +227,32 @@ TEST_F(VgicTest, MovesAPendingLineWithItsTarget) {
   EXPECT_EQ(run(1), Taken{49});
 }
 
+TEST_F(VgicTest, ALineThatIsActiveHereAndPendingElsewhereGoesThereAtItsEnd) {
+  for (const bool unlisted : {false, true}) {
+    reset(2, 1, nullptr);
+    enable(40);
+    enable(49);
+    static_cast<void>(vgic.write(0, ipriorityr + 40, 1, 0x40));
+    static_cast<void>(vgic.write(0, ipriorityr + 49, 1, 0x80));
+    FakeGicv gicv = gicv_of(0);
+    static_cast<void>(vgic.set_line(49, true));
+    vgic.flush(0);
+    ASSERT_EQ(gicv.acknowledge(), 49u);
+    static_cast<void>(sync(0));
+    static_cast<void>(vgic.write(0, itargetsr + 49, 1, 2));
+    if (unlisted) static_cast<void>(vgic.pend(40));  // takes the list register
+    vgic.flush(0);
+    EXPECT_EQ(gicv.acknowledge(), unlisted ? 40u : FakeGicv::spurious);
+    if (unlisted) gicv.end(40);
+    gicv.end(49);
+    EXPECT_TRUE(gicv.maintenance());
+    EXPECT_EQ(sync(0), 2u) << "it is the other's now";
+    EXPECT_EQ(run(0), Taken{});
+    vgic.flush(1);
+    EXPECT_EQ(gicv_of(1).acknowledge(), 49u);
+  }
+}
+
 TEST_F(VgicTest, SendsSgisBySource) {
   EXPECT_EQ(write(0, sgir, 1u << 24 | 5), 2u) << "all but self";
   EXPECT_EQ(write(1, sgir, 2u << 24 | 5), 2u) << "self";
