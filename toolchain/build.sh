@@ -9,7 +9,7 @@ cd "$ROOT_DIR"
 
 readonly PC_PROGRAMS="make-bundle amphion-emulator amphion amphion-pki amphiond"
 readonly PC_TESTS="qemu_carry_test cloud_roundtrip"
-readonly PHONE_PROGRAMS="phoned amphion amphion-run"
+readonly PHONE_PROGRAMS="phoned amphion-instance amphion amphion-run"
 
 configure() {  # preset, options...
   local preset=$1 launcher=()

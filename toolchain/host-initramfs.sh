@@ -16,6 +16,7 @@ pack() {
   trap 'rm -rf "$tree"' EXIT
   cp -a "$AMPHION_CACHE/rootfs/host-base/." "$tree/"
   install_program "$tree" phoned usr/sbin
+  install_program "$tree" amphion-instance usr/sbin
   install_program "$tree" amphion usr/bin
   install_program "$tree" amphion-run usr/bin
   if [ -f "$MODULE" ]; then

@@ -35,35 +35,34 @@ std::uint64_t size_of(int fd) {
 }  // namespace
 
 std::unique_ptr<FileDisk> FileDisk::open(const std::string& path, std::string& error) {
-  const int fd = ::open(path.c_str(), O_RDWR | O_CLOEXEC);
-  if (fd < 0) {
-    error = "cannot open the disk " + path + ": " + std::strerror(errno);
-    return nullptr;
-  }
-  const std::uint64_t bytes = size_of(fd);
-  if (bytes == 0 || bytes % sector_bytes != 0) {
-    ::close(fd);
-    error = "the disk " + path + " must be a raw image of a multiple of 512 bytes";
-    return nullptr;
-  }
-  return std::unique_ptr<FileDisk>(new FileDisk(fd, bytes));
+  OwnedFd file(::open(path.c_str(), O_RDWR | O_CLOEXEC));
+  if (file.valid()) return adopt(std::move(file), path, error);
+  error = "cannot open the disk " + path + ": " + std::strerror(errno);
+  return nullptr;
 }
 
-FileDisk::~FileDisk() { ::close(fd_); }
+std::unique_ptr<FileDisk> FileDisk::adopt(OwnedFd file, const std::string& name, std::string& error) {
+  const std::uint64_t bytes = size_of(file.get());
+  if (bytes == 0 || bytes % sector_bytes != 0) {
+    error = "the disk " + name + " must be a raw image of a multiple of 512 bytes";
+    return nullptr;
+  }
+  return std::unique_ptr<FileDisk>(new FileDisk(std::move(file), bytes));
+}
 
 bool FileDisk::read(std::uint64_t offset, std::span<std::byte> out) {
   return whole(out.size(), [&](std::size_t done) {
-    return pread(fd_, out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
+    return pread(file_.get(), out.data() + done, out.size() - done, static_cast<off_t>(offset + done));
   });
 }
 
 bool FileDisk::write(std::uint64_t offset, std::span<const std::byte> in) {
   return whole(in.size(), [&](std::size_t done) {
-    return pwrite(fd_, in.data() + done, in.size() - done, static_cast<off_t>(offset + done));
+    return pwrite(file_.get(), in.data() + done, in.size() - done, static_cast<off_t>(offset + done));
   });
 }
 
-bool FileDisk::flush() { return fdatasync(fd_) == 0; }
+bool FileDisk::flush() { return fdatasync(file_.get()) == 0; }
 
 TrackedDisk::TrackedDisk(std::unique_ptr<Disk> disk) : disk_(std::move(disk)), dirty_((blocks() + 31) / 32) {}
 

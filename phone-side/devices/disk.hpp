@@ -11,6 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "phone-side/devices/owned_fd.hpp"
+
 namespace amphion::devices {
 
 inline constexpr std::uint32_t disk_block_bytes = 4096;
@@ -29,9 +31,8 @@ class FileDisk final : public Disk {
  public:
   // Null and a text if the file cannot be opened or is no multiple of 512 bytes.
   [[nodiscard]] static std::unique_ptr<FileDisk> open(const std::string& path, std::string& error);
-  ~FileDisk() override;
-  FileDisk(const FileDisk&) = delete;
-  FileDisk& operator=(const FileDisk&) = delete;
+  // The same of a file that is open; `name` is for the error.
+  [[nodiscard]] static std::unique_ptr<FileDisk> adopt(OwnedFd file, const std::string& name, std::string& error);
 
   [[nodiscard]] std::uint64_t size_bytes() const override { return size_bytes_; }
   [[nodiscard]] bool read(std::uint64_t offset, std::span<std::byte> out) override;
@@ -39,8 +40,8 @@ class FileDisk final : public Disk {
   [[nodiscard]] bool flush() override;
 
  private:
-  FileDisk(int fd, std::uint64_t size_bytes) : fd_(fd), size_bytes_(size_bytes) {}
-  int fd_;
+  FileDisk(OwnedFd file, std::uint64_t size_bytes) : file_(std::move(file)), size_bytes_(size_bytes) {}
+  OwnedFd file_;
   std::uint64_t size_bytes_;
 };
 

@@ -10,6 +10,7 @@
 #include <optional>
 #include <span>
 #include <string>
+#include <vector>
 
 #include "hyp/abi/amphion_hypercall.h"
 
@@ -17,6 +18,9 @@ namespace amphion::instance {
 
 // None if it went well; otherwise one line for the user.
 using Problem = std::optional<std::string>;
+
+// Bit n % 32 of word n / 32 is page (or disk block) n.
+using Bitmap = std::vector<std::uint32_t>;
 
 struct PartitionConfig {
   std::uint32_t vcpus, vcpus_allowed, memory_pages, bound_pages;
@@ -30,13 +34,14 @@ struct Happening {
   std::uint32_t data;
 };
 
-// One instance in the hypervisor, made stopped; ends with the object.
+// One instance in the hypervisor, made stopped; ends with the last object or process that has its descriptor or memory.
 class Partition {
  public:
   virtual ~Partition() = default;
 
-  [[nodiscard]] virtual std::span<std::byte>
-  memory() = 0;  // from ram_base on; touching populates, SIGBUS beyond the bound
+  // From ram_base on; touching populates, SIGBUS beyond the bound: reach it by MappedMemory.
+  [[nodiscard]] virtual std::span<std::byte> memory() = 0;
+  [[nodiscard]] virtual int descriptor() const = 0;  // for adopt_partition() in another process
 
   [[nodiscard]] virtual Problem run() = 0;
   [[nodiscard]] virtual Problem ask_pause() = 0;  // AMPHION_EVENT_PAUSED follows

@@ -11,15 +11,12 @@ namespace {
 
 constexpr std::size_t uart_waiting_bytes = 64 * 1024;
 constexpr std::chrono::seconds stop_patience{10};  // until an end that is on its way is heard of
-constexpr std::uint32_t touch_batch = 1024;        // pages touched without letting the guest's accesses in between
 
 void append(std::string& out, std::span<const std::byte> bytes) {
   out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
 std::span<const std::byte> as_bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
-
-bool bit(const Bitmap& bits, std::uint32_t n) { return (bits[n / 32] >> (n % 32) & 1) != 0; }
 
 Problem check(const InstanceConfig& config) {
   if (!config.shape.valid()) return "an instance has 1 to 4 vCPUs and 64 MiB to 2 GiB of memory in steps of 2 MiB";
@@ -38,40 +35,33 @@ PartitionConfig partition_config(const InstanceConfig& config) {
 
 }  // namespace
 
-std::unique_ptr<Instance> Instance::create(Hypervisor& hypervisor, const InstanceConfig& config, InstanceEvents events,
-                                           Problem& problem) {
-  problem = check(config);
-  if (problem) return nullptr;
-  std::string error;
-  auto file = devices::FileDisk::open(config.disk, error);
-  if (file == nullptr) {
-    problem = error;
-    return nullptr;
-  }
+NewPartition create_partition(Hypervisor& hypervisor, const InstanceConfig& config, Problem& problem) {
+  NewPartition made;
   amphion_info info{};
-  problem = hypervisor.info(info);
-  if (problem) return nullptr;
+  problem = check(config);
+  if (!problem) problem = hypervisor.info(info);
+  if (problem) return made;
+  made.counter_frequency = info.counter_frequency;
   auto partition = hypervisor.create(partition_config(config), problem);
-  if (partition == nullptr) return nullptr;
-  std::unique_ptr<Instance> made(new Instance(std::move(partition),
-                                              std::make_unique<devices::TrackedDisk>(std::move(file)), config,
-                                              std::move(events), info.counter_frequency));
-  problem = made->remember_reset_state();
-  if (problem) return nullptr;
-  made->thread_ = std::thread(&Instance::serve, made.get());
+  if (partition == nullptr) return made;
+  problem = partition->get_vcpu(0, made.vcpu);
+  if (!problem) problem = partition->get_gic(made.gic);
+  made.vcpu.power = 0;
+  if (!problem) made.partition = std::move(partition);
   return made;
 }
 
-Instance::Instance(std::unique_ptr<Partition> partition, std::unique_ptr<devices::TrackedDisk> disk,
-                   const InstanceConfig& config, InstanceEvents events, std::uint32_t counter_frequency)
+Instance::Instance(NewPartition made, std::unique_ptr<devices::Disk> disk, const InstanceConfig& config,
+                   InstanceEvents events)
     : config_(config),
       events_(std::move(events)),
-      counter_frequency_(counter_frequency),
-      partition_(std::move(partition)),
+      counter_frequency_(made.counter_frequency),
+      partition_(std::move(made.partition)),
+      reset_vcpu_(made.vcpu),
+      reset_gic_(made.gic),
       memory_(partition_->memory()),
       disk_(std::move(disk)),
-      touched_(pages() / 32),
-      model_(memory_, *this, *disk_,
+      model_(memory_, *this, disk_,
              devices::Outlets{
                  .uart = [this](std::uint8_t byte) { outbox_.serial.push_back(static_cast<char>(byte)); },
                  .port =
@@ -79,7 +69,8 @@ Instance::Instance(std::unique_ptr<Partition> partition, std::unique_ptr<devices
                        append(port == machine::grow_port ? outbox_.grow : outbox_.console, bytes);
                      },
                  .discard = [this](std::uint32_t first, std::uint32_t count) { balloon_took(first, count); },
-             }) {}
+             }),
+      thread_(&Instance::serve, this) {}
 
 Instance::~Instance() {
   {
@@ -88,13 +79,6 @@ Instance::~Instance() {
   }
   partition_->wake();
   if (thread_.joinable()) thread_.join();
-}
-
-// A new partition is in its reset state; resets need it again.
-Problem Instance::remember_reset_state() {
-  if (auto problem = partition_->get_vcpu(0, reset_vcpu_)) return problem;
-  reset_vcpu_.power = 0;
-  return partition_->get_gic(reset_gic_);
 }
 
 void Instance::set(std::uint32_t intid, bool level) {
@@ -158,15 +142,7 @@ Problem Instance::start_cold() {
 
 // ---- Memory ----
 
-std::span<std::byte> Instance::memory() { return partition_->memory(); }
-
-Problem Instance::populated(Bitmap& bits) {
-  bits.assign(pages() / 32, 0);
-  return partition_->bitmap(AMPHION_BITMAP_POPULATED, bits);
-}
-
 void Instance::drop_pages(std::uint32_t first_page, std::uint32_t count) {
-  for (std::uint32_t page = first_page; page < first_page + count; ++page) touched_[page / 32] &= ~(1u << (page % 32));
   (void)partition_->discard(first_page, count);  // fails only for pages outside memory, which were sorted out before
 }
 
@@ -179,93 +155,29 @@ void Instance::balloon_took(std::uint32_t first_page, std::uint32_t count) {
 }
 
 Problem Instance::hold_screen() {
-  const std::span<const std::byte> pixels = std::as_bytes(screen());
+  constexpr std::uint32_t bytes = machine::Screen::stride_bytes * machine::Screen::height;
   const auto first =
       static_cast<std::uint32_t>((config_.shape.screen_base() - machine::ram_base) / machine::page_bytes);
-  const auto count = static_cast<std::uint32_t>((pixels.size() + machine::page_bytes - 1) / machine::page_bytes);
-  for (std::uint32_t page = first; page < first + count; ++page)
+  for (std::uint32_t page = first; page < first + (bytes + machine::page_bytes - 1) / machine::page_bytes; ++page)
     if (!memory_.touch(page)) return "the screen does not fit below the instance's memory bound; raise the bound";
   return {};
 }
 
-Problem Instance::read_pages(std::uint32_t first_page, std::span<std::byte> out) {
-  const std::size_t count = out.size() / machine::page_bytes;
-  if (out.size() % machine::page_bytes != 0 || count > pages() || first_page > pages() - count)
-    return "pages outside the instance's memory";
-  const std::lock_guard lock(model_mutex_);
-  for (std::uint32_t i = 0; i < count; ++i) {
-    const auto page = out.subspan(std::size_t{i} * machine::page_bytes, machine::page_bytes);
-    if (!memory_.read(machine::ram_base + std::uint64_t{first_page + i} * machine::page_bytes, page))
-      std::fill(page.begin(), page.end(), std::byte{0});
-  }
-  return {};
-}
-
-Problem Instance::discard(std::uint32_t first_page, std::uint32_t count) {
-  if (count > pages() || first_page > pages() - count) return "pages outside the instance's memory";
-  if (count == 0) return {};
-  const std::lock_guard lock(model_mutex_);
-  for (std::uint32_t page = first_page; page < first_page + count; ++page) touched_[page / 32] &= ~(1u << (page % 32));
-  return partition_->discard(first_page, count);
-}
-
-std::span<const std::uint16_t> Instance::screen() {
-  const auto* pixels = partition_->memory().data() + (config_.shape.screen_base() - machine::ram_base);
-  return {reinterpret_cast<const std::uint16_t*>(pixels),
-          std::size_t{machine::Screen::width} * machine::Screen::height};
-}
-
 // ---- What is written ----
 
-// Maps pages that have memory but are not mapped here. Mapping counts as a write for the dirty log, so it is done
-// before a page's contents are read, not by reading them. True if there were any.
-bool Instance::touch_pages(const Bitmap& wanted, const Bitmap& populated_pages) {
-  bool any = false;
-  for (std::uint32_t first = 0; first < pages(); first += touch_batch) {
-    const std::lock_guard lock(model_mutex_);
-    for (std::uint32_t page = first; page < std::min(pages(), first + touch_batch); ++page) {
-      if (!bit(wanted, page) || !bit(populated_pages, page) || bit(touched_, page)) continue;
-      any = true;
-      if (memory_.touch(page)) touched_[page / 32] |= 1u << (page % 32);
-    }
-  }
-  return any;
+Bitmap Instance::take_written_memory() {
+  const std::lock_guard lock(model_mutex_);
+  return memory_.take_dirty();
 }
 
-Problem Instance::track(bool on) {
-  if (on) {
-    Bitmap have;
-    if (auto problem = populated(have)) return problem;
-    touch_pages(have, have);
-  }
+Bitmap Instance::take_written_disk() {
   const std::lock_guard lock(model_mutex_);
-  if (auto problem = partition_->log(on)) return problem;
-  (void)memory_.take_dirty();
-  (void)disk_->take_dirty();
-  return {};
-}
-
-Problem Instance::take_dirty_memory(Bitmap& bits) {
-  Bitmap have, more(pages() / 32);
-  bits.assign(pages() / 32, 0);
-  if (auto problem = partition_->bitmap(AMPHION_BITMAP_DIRTY, bits)) return problem;
-  if (auto problem = populated(have)) return problem;
-  if (touch_pages(bits, have))
-    if (auto problem = partition_->bitmap(AMPHION_BITMAP_DIRTY, more)) return problem;
-  const std::lock_guard lock(model_mutex_);
-  const Bitmap own = memory_.take_dirty();
-  for (std::size_t i = 0; i < bits.size(); ++i) bits[i] |= more[i] | own[i];
-  return {};
-}
-
-Bitmap Instance::take_dirty_disk() {
-  const std::lock_guard lock(model_mutex_);
-  return disk_->take_dirty();
+  return disk_.take_dirty();
 }
 
 Problem Instance::flush_disk() {
   const std::lock_guard lock(model_mutex_);
-  if (!disk_->flush()) return "the disk " + config_.disk + " cannot be flushed";
+  if (!disk_.flush()) return "the disk cannot be flushed";
   return {};
 }
 

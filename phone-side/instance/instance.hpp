@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // One phone instance on this phone: a partition of the hypervisor, its device model, and the thread that serves the
-// guest's device accesses. Made stopped and empty; boot() or restore(), then run(). Order of calls:
+// guest's device accesses. Made stopped; boot() or restore(), then run(). Order of calls:
 //
 //   create -> boot  -> run -> pause -> save    (and run again)
-//   create -> (fill memory()) -> restore -> run
+//   create -> restore, over memory that is as it was when the state was saved -> run
 //
 // A guest that resets itself is started again from its kernel; one that switches itself off stays stopped.
 // Thread safety: all functions from any thread, but boot/restore/run/pause/save by one at a time. Events come from the
@@ -37,8 +37,17 @@ struct InstanceConfig {
   std::uint32_t vcpus_allowed = 1;
   std::uint64_t bound_bytes = 0;  // at most this much memory at a time; the balloon is asked to hold the rest
   BootFiles boot;
-  std::string disk;  // a raw image file
 };
+
+// A partition and what its hardware was like when it was new, which a guest that resets itself needs again.
+struct NewPartition {
+  std::unique_ptr<Partition> partition;
+  amphion_vcpu vcpu{};
+  amphion_gic gic{};
+  std::uint32_t counter_frequency = 0;
+};
+// `partition` is null and a text in `problem` if it cannot be made; nothing is left behind then.
+[[nodiscard]] NewPartition create_partition(Hypervisor& hypervisor, const InstanceConfig& config, Problem& problem);
 
 struct InstanceEvents {
   std::function<void(std::string_view)> serial;     // PL011
@@ -57,15 +66,12 @@ struct InstanceStats {
   bool waits_for_memory = false;
 };
 
-// Bit n % 32 of word n / 32 is page (or disk block) n.
-using Bitmap = std::vector<std::uint32_t>;
-
 class Instance final : private devices::InterruptLines {
  public:
-  // Null and a text in `problem` if it cannot be made; nothing is left behind then.
-  [[nodiscard]] static std::unique_ptr<Instance> create(Hypervisor& hypervisor, const InstanceConfig& config,
-                                                        InstanceEvents events, Problem& problem);
-  ~Instance() override;  // the instance ends; its memory is freed and scrubbed
+  // `config` is what the partition was made by.
+  Instance(NewPartition partition, std::unique_ptr<devices::Disk> disk, const InstanceConfig& config,
+           InstanceEvents events);
+  ~Instance() override;
   Instance(const Instance&) = delete;
   Instance& operator=(const Instance&) = delete;
 
@@ -82,22 +88,9 @@ class Instance final : private devices::InterruptLines {
   [[nodiscard]] Problem restore(const machine::InstanceState& state);
   [[nodiscard]] Problem flush_disk();
 
-  // ---- Memory ----
-  // From ram_base on. Reading or writing a page populates it: look at populated() first; SIGBUS beyond the bound. While
-  // the guest runs it can give pages back and use up the bound: read with read_pages() then.
-  [[nodiscard]] std::span<std::byte> memory();
-  [[nodiscard]] Problem populated(Bitmap& pages);
-  // Whole pages from `first_page` on. What cannot be populated reads as zeros: it has no contents.
-  [[nodiscard]] Problem read_pages(std::uint32_t first_page, std::span<std::byte> out);
-  [[nodiscard]] Problem discard(std::uint32_t first_page, std::uint32_t pages);
-  // machine::Screen's pixels; they change while it runs. They always have memory after boot() or restore().
-  [[nodiscard]] std::span<const std::uint16_t> screen();
-
-  // ---- What is written, by the guest and by its devices ----
-  [[nodiscard]] Problem track(bool on);  // memory and disk; all clean from here on
-  [[nodiscard]] Problem take_dirty_memory(Bitmap& pages);
-  [[nodiscard]] Bitmap take_dirty_disk();
-  [[nodiscard]] std::uint64_t disk_bytes() const { return disk_->size_bytes(); }
+  // ---- What the devices have written since the last call; what vCPUs write is the hypervisor's dirty log's ----
+  [[nodiscard]] Bitmap take_written_memory();
+  [[nodiscard]] Bitmap take_written_disk();
 
   // ---- Input ----
   // How many were taken, from the first on: fewer when too many wait for the guest. Offer the rest after keys_reached.
@@ -120,9 +113,6 @@ class Instance final : private devices::InterruptLines {
     std::string serial, console, grow;
   };
 
-  Instance(std::unique_ptr<Partition> partition, std::unique_ptr<devices::TrackedDisk> disk,
-           const InstanceConfig& config, InstanceEvents events, std::uint32_t counter_frequency);
-  [[nodiscard]] Problem remember_reset_state();
   void set(std::uint32_t intid, bool level) override;  // devices::InterruptLines
 
   void serve();
@@ -141,7 +131,6 @@ class Instance final : private devices::InterruptLines {
   [[nodiscard]] Problem check_restorable(const machine::InstanceState& state) const;
   void drop_pages(std::uint32_t first_page, std::uint32_t pages);    // with model_mutex_
   void balloon_took(std::uint32_t first_page, std::uint32_t pages);  // with model_mutex_
-  bool touch_pages(const Bitmap& wanted, const Bitmap& populated);
   [[nodiscard]] std::uint32_t pages() const {
     return static_cast<std::uint32_t>(config_.shape.memory_bytes / machine::page_bytes);
   }
@@ -150,8 +139,8 @@ class Instance final : private devices::InterruptLines {
   const InstanceEvents events_;
   const std::uint32_t counter_frequency_;
   std::unique_ptr<Partition> partition_;
-  amphion_vcpu reset_vcpu_{};
-  amphion_gic reset_gic_{};
+  const amphion_vcpu reset_vcpu_;
+  const amphion_gic reset_gic_;
 
   mutable std::mutex life_mutex_;
   std::condition_variable life_changed_;
@@ -159,9 +148,8 @@ class Instance final : private devices::InterruptLines {
 
   std::mutex model_mutex_;  // everything below; may be taken while life_mutex_ is not held
   MappedMemory memory_;
-  std::unique_ptr<devices::TrackedDisk> disk_;
+  devices::TrackedDisk disk_;
   std::array<bool, machine::irq_lines> levels_{};
-  Bitmap touched_;  // pages that this process has mapped for certain
   std::string uart_waiting_;
   Outbox outbox_;
   devices::DeviceModel model_;

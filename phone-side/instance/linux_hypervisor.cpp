@@ -17,19 +17,7 @@
 namespace amphion::instance {
 namespace {
 
-class Descriptor {
- public:
-  explicit Descriptor(int fd = -1) : fd_(fd) {}
-  Descriptor(Descriptor&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  Descriptor& operator=(Descriptor&&) = delete;
-  ~Descriptor() {
-    if (fd_ >= 0) ::close(fd_);
-  }
-  [[nodiscard]] int get() const { return fd_; }
-
- private:
-  int fd_;
-};
+using devices::OwnedFd;
 
 Problem failed(const std::string& what) { return what + ": " + std::strerror(errno); }
 
@@ -41,13 +29,14 @@ Problem call(int fd, unsigned long request, Argument argument, const char* what)
 
 class LinuxPartition final : public Partition {
  public:
-  LinuxPartition(Descriptor fd, Descriptor waker, std::span<std::byte> memory)
+  LinuxPartition(OwnedFd fd, OwnedFd waker, std::span<std::byte> memory)
       : fd_(std::move(fd)), waker_(std::move(waker)), memory_(memory) {}
   ~LinuxPartition() override { ::munmap(memory_.data(), memory_.size()); }
   LinuxPartition(const LinuxPartition&) = delete;
   LinuxPartition& operator=(const LinuxPartition&) = delete;
 
   std::span<std::byte> memory() override { return memory_; }
+  int descriptor() const override { return fd_.get(); }
 
   Problem run() override { return call(fd_.get(), AMPHION_RUN, 0, "the hypervisor does not run the instance"); }
   Problem ask_pause() override {
@@ -118,43 +107,47 @@ class LinuxPartition final : public Partition {
   }
 
  private:
-  Descriptor fd_, waker_;
+  OwnedFd fd_, waker_;
   std::span<std::byte> memory_;
 };
 
 class LinuxHypervisor final : public Hypervisor {
  public:
-  explicit LinuxHypervisor(Descriptor fd) : fd_(std::move(fd)) {}
+  explicit LinuxHypervisor(OwnedFd fd) : fd_(std::move(fd)) {}
 
   Problem info(amphion_info& out) override { return call(fd_.get(), AMPHION_GET_INFO, &out, "/dev/amphion"); }
 
   std::unique_ptr<Partition> create(const PartitionConfig& config, Problem& problem) override {
     amphion_create args{config.vcpus, config.vcpus_allowed, config.memory_pages, config.bound_pages};
-    Descriptor fd(::ioctl(fd_.get(), AMPHION_CREATE, &args));
+    OwnedFd fd(::ioctl(fd_.get(), AMPHION_CREATE, &args));
     if (fd.get() < 0) {
       problem = failed("the hypervisor does not create the instance (" + std::to_string(config.bound_pages / 256) +
                        " MiB bound)");
       return nullptr;
     }
-    Descriptor waker(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-    const std::size_t bytes = std::size_t{config.memory_pages} * AMPHION_PAGE_BYTES;
-    void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, fd.get(), 0);
-    if (waker.get() < 0 || memory == MAP_FAILED) {
-      problem = failed("the instance's memory cannot be mapped");
-      return nullptr;
-    }
-    return std::make_unique<LinuxPartition>(std::move(fd), std::move(waker),
-                                            std::span(static_cast<std::byte*>(memory), bytes));
+    return adopt_partition(std::move(fd), config.memory_pages, problem);
   }
 
  private:
-  Descriptor fd_;
+  OwnedFd fd_;
 };
 
 }  // namespace
 
+std::unique_ptr<Partition> adopt_partition(OwnedFd descriptor, std::uint32_t memory_pages, Problem& problem) {
+  OwnedFd waker(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
+  const std::size_t bytes = std::size_t{memory_pages} * AMPHION_PAGE_BYTES;
+  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor.get(), 0);
+  if (!waker.valid() || memory == MAP_FAILED) {
+    problem = failed("the instance's memory cannot be mapped");
+    return nullptr;
+  }
+  return std::make_unique<LinuxPartition>(std::move(descriptor), std::move(waker),
+                                          std::span(static_cast<std::byte*>(memory), bytes));
+}
+
 std::unique_ptr<Hypervisor> open_hypervisor(Problem& problem) {
-  Descriptor fd(::open("/dev/amphion", O_RDWR | O_CLOEXEC));
+  OwnedFd fd(::open("/dev/amphion", O_RDWR | O_CLOEXEC));
   if (fd.get() < 0) {
     problem =
         failed("cannot open /dev/amphion (is amphion_host loaded, and does this Linux run under the hypervisor?)");

@@ -2,11 +2,11 @@
 #include "phone-side/instance/loader.hpp"
 
 #include <sys/random.h>
+#include <unistd.h>
 
 #include <array>
 #include <cerrno>
 #include <cstring>
-#include <fstream>
 #include <vector>
 
 #include "machine/device_tree.hpp"
@@ -19,19 +19,20 @@ constexpr std::uint32_t svc_masked = 0x1d3;  // SVC mode, aborts, interrupts and
 constexpr std::uint32_t no_machine_number = ~0u;
 
 // Copies a file to `offset` of memory; it must end below `limit`. Its size in `bytes`.
-Problem load_file(const std::string& path, std::uint32_t offset, std::uint64_t limit, MappedMemory& memory,
+Problem load_file(int file, const std::string& what, std::uint32_t offset, std::uint64_t limit, MappedMemory& memory,
                   std::uint64_t& bytes) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) return "cannot open " + path + ": " + std::strerror(errno);
-  std::vector<char> piece(piece_bytes);
-  for (bytes = 0; file.read(piece.data(), piece_bytes), file.gcount() > 0;) {
-    const auto n = static_cast<std::size_t>(file.gcount());
-    if (offset + bytes + n > limit) return path + " does not fit into the instance's memory; give it more";
-    if (!memory.write(machine::ram_base + offset + bytes, std::as_bytes(std::span(piece).first(n))))
-      return path + " does not fit below the instance's memory bound; raise the bound";
+  std::vector<std::byte> piece(piece_bytes);
+  for (bytes = 0;;) {
+    const ssize_t done = pread(file, piece.data(), piece_bytes, static_cast<off_t>(bytes));
+    if (done < 0) return what + " cannot be read: " + std::strerror(errno);
+    if (done == 0) break;
+    const auto n = static_cast<std::size_t>(done);
+    if (offset + bytes + n > limit) return what + " does not fit into the instance's memory; give it more";
+    if (!memory.write(machine::ram_base + offset + bytes, std::span(piece).first(n)))
+      return what + " does not fit below the instance's memory bound; raise the bound";
     bytes += n;
   }
-  if (bytes == 0) return path + " is empty";
+  if (bytes == 0) return what + " is empty";
   return {};
 }
 
@@ -47,10 +48,13 @@ Problem load(const BootFiles& files, const machine::Shape& shape, std::uint32_t 
              MappedMemory& memory) {
   const std::uint64_t limit = shape.memory_bytes - machine::screen_region_bytes;
   std::uint64_t kernel_bytes = 0, initrd_bytes = 0;
-  if (auto problem = load_file(files.kernel, machine::kernel_offset, machine::device_tree_offset, memory, kernel_bytes))
+  if (auto problem = load_file(files.kernel, "the kernel", machine::kernel_offset, machine::device_tree_offset, memory,
+                               kernel_bytes))
     return problem;
-  if (!files.initrd.empty())
-    if (auto problem = load_file(files.initrd, machine::initrd_offset, limit, memory, initrd_bytes)) return problem;
+  if (files.initrd >= 0)
+    if (auto problem =
+            load_file(files.initrd, "the initial file system", machine::initrd_offset, limit, memory, initrd_bytes))
+      return problem;
 
   machine::DeviceTreeInput input{
       .shape = shape, .counter_frequency = counter_frequency, .cmdline = files.cmdline, .rng_seed = random_seed()};

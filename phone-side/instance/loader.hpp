@@ -13,9 +13,10 @@
 
 namespace amphion::instance {
 
+// Descriptors stay the caller's, and stay open: a guest that resets itself is loaded again.
 struct BootFiles {
-  std::string kernel;   // a zImage
-  std::string initrd;   // empty: none
+  int kernel = -1;      // a zImage
+  int initrd = -1;      // -1: none
   std::string cmdline;  // the kernel's
 };
 

@@ -2,6 +2,7 @@
 // amphion-run: runs one instance from files, without phoned, with its serial line on the terminal. For bringing up the
 // hypervisor and for debugging: --trace shows every device access. Ends when the guest switches itself off, after
 // --seconds, or at the end of input (Ctrl-D on a terminal goes to the guest; Ctrl-] ends).
+#include <fcntl.h>
 #include <poll.h>
 #include <termios.h>
 #include <unistd.h>
@@ -16,6 +17,7 @@
 
 namespace {
 
+using amphion::devices::OwnedFd;
 using amphion::instance::Happening;
 using amphion::instance::Instance;
 using amphion::instance::InstanceConfig;
@@ -26,6 +28,7 @@ constexpr char escape = 0x1d;  // Ctrl-]
 
 struct Options {
   InstanceConfig config;
+  std::string kernel, initrd, disk;
   std::uint64_t memory_mib = 256, bound_mib = 0;
   unsigned seconds = 0;
   bool trace = false;
@@ -115,8 +118,20 @@ Problem run(const Options& options) {
   const auto hypervisor = amphion::instance::open_hypervisor(problem);
   if (hypervisor == nullptr) return problem;
   std::atomic<bool> over = false;
-  const auto instance = Instance::create(*hypervisor, options.config, make_events(options, over), problem);
-  if (instance == nullptr) return problem;
+  InstanceConfig config = options.config;
+  const OwnedFd kernel(open(options.kernel.c_str(), O_RDONLY | O_CLOEXEC));
+  const OwnedFd initrd(options.initrd.empty() ? -1 : open(options.initrd.c_str(), O_RDONLY | O_CLOEXEC));
+  if (!kernel.valid()) return "cannot open " + options.kernel;
+  if (!options.initrd.empty() && !initrd.valid()) return "cannot open " + options.initrd;
+  config.boot.kernel = kernel.get();
+  config.boot.initrd = initrd.get();
+  std::string error;
+  auto disk = amphion::devices::FileDisk::open(options.disk, error);
+  if (disk == nullptr) return error;
+  auto partition = create_partition(*hypervisor, config, problem);
+  if (problem) return problem;
+  const auto instance =
+      std::make_unique<Instance>(std::move(partition), std::move(disk), config, make_events(options, over));
   if ((problem = instance->boot())) return problem;
   if ((problem = instance->run())) return problem;
   const RawTerminal raw;
@@ -132,9 +147,9 @@ int main(int argc, char** argv) {
   Options o;
   o.config.shape.vcpus = 1;
   CLI::App app{"Runs one phone instance under the hypervisor, with its serial line here. Ctrl-] ends it."};
-  app.add_option("--kernel", o.config.boot.kernel, "zImage")->required();
-  app.add_option("--initrd", o.config.boot.initrd, "initial file system");
-  app.add_option("--disk", o.config.disk, "raw disk image")->required();
+  app.add_option("--kernel", o.kernel, "zImage")->required();
+  app.add_option("--initrd", o.initrd, "initial file system");
+  app.add_option("--disk", o.disk, "raw disk image")->required();
   app.add_option("--cmdline", o.config.boot.cmdline, "the kernel's command line")->default_val("console=ttyAMA0");
   app.add_option("--vcpus", o.config.shape.vcpus, "largest number of vCPUs (1)");
   app.add_option("--allowed", o.config.vcpus_allowed, "vCPUs that may run here (1)");

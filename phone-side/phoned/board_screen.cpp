@@ -86,8 +86,8 @@ void BoardScreen::open_framebuffer(const std::string& file) {
   pixels_ = static_cast<std::uint8_t*>(memory);
 }
 
-// The console takes over the screen with its first character; only then it has a font, and only in text mode (which a phoned that
-// was killed did not give back).
+// The console takes over the screen with its first character; only then it has a font, and only in text mode (which a
+// phoned that was killed did not give back).
 void BoardScreen::take_console(const std::string& file) {
   console_ = open(file.c_str(), O_RDWR | O_CLOEXEC | O_NOCTTY);
   if (console_ < 0) return;
@@ -103,7 +103,6 @@ bool BoardScreen::show(std::span<const std::uint16_t> picture) {
     const auto row = picture.subspan(y * machine::Screen::width, width_);
     std::uint16_t* before = &shown_[y * machine::Screen::width];
     if (!blank_ && std::memcmp(before, row.data(), row.size_bytes()) == 0) continue;
-    // From the copy: the instance goes on drawing, and what was compared must be what is shown.
     std::memcpy(before, row.data(), row.size_bytes());
     convert_row({before, width_}, format_, {pixels_ + first_ + y * stride_, width_ * format_.bytes});
     changed = true;

@@ -61,12 +61,9 @@ void Display::run() {
 }
 
 void Display::show(BoardScreen& screen) {
-  const Shown shown = what_();
-  if (shown.picture.size() == picture_pixels) {
-    screen.show(shown.picture);
-  } else {
-    screen.show(draw_text(screen.font().value_or(Font()), shown.lines));
-  }
+  const auto lines = draw_(picture_);
+  if (!lines.empty()) picture_ = draw_text(screen.font().value_or(Font()), lines);
+  screen.show(picture_);
 }
 
 }  // namespace amphion::phoned

@@ -5,7 +5,6 @@
 
 #include <condition_variable>
 #include <functional>
-#include <memory>
 #include <mutex>
 #include <thread>
 
@@ -13,16 +12,12 @@
 
 namespace amphion::phoned {
 
-// What is to be shown now: a picture, or text. The picture must stay valid while `owner` lives.
-struct Shown {
-  std::shared_ptr<void> owner;
-  std::span<const std::uint16_t> picture;  // empty: the lines
-  std::vector<std::string> lines;
-};
-
 class Display {
  public:
-  explicit Display(std::function<Shown()> what) : what_(std::move(what)) {}
+  // Draws what is to be shown now, picture_pixels; or returns lines of text that are to be shown instead.
+  using Draw = std::function<std::vector<std::string>(std::span<std::uint16_t> picture)>;
+
+  explicit Display(Draw draw) : draw_(std::move(draw)), picture_(picture_pixels) {}
   ~Display() { stop(); }
 
   void start();  // a board without a screen is said once, and nothing more
@@ -33,7 +28,8 @@ class Display {
   void run();
   void show(BoardScreen& screen);
 
-  std::function<Shown()> what_;
+  Draw draw_;
+  Picture picture_;
   std::thread thread_;
   std::mutex mutex_;
   std::condition_variable news_;

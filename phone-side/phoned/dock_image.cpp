@@ -30,13 +30,13 @@ std::uint64_t file_blocks(const std::string& file) {
 }  // namespace
 
 std::vector<link::RegionSize> DockImage::regions() const {
-  std::vector<link::RegionSize> all{{link::pb::REGION_MEMORY, live_->memory().size() / block_bytes}};
+  std::vector<link::RegionSize> all{{link::pb::REGION_MEMORY, live_->memory_bytes() / block_bytes}};
   if (const auto blocks = file_blocks(slot_.disk()); blocks > 0) all.push_back({link::pb::REGION_DISK0, blocks});
   return all;
 }
 
 Status DockImage::start_tracking() {
-  populated_.assign(bitmap_words(live_->memory().size() / block_bytes), 0);
+  populated_.assign(bitmap_words(live_->memory_bytes() / block_bytes), 0);
   if (!slot_.disk().empty()) {
     disk_ = OwnedFd(open(slot_.disk().c_str(), O_RDONLY | O_CLOEXEC));
     if (!disk_.valid()) return {link::ErrorCode::io, slot_.disk() + ": " + std::generic_category().message(errno)};
@@ -57,7 +57,7 @@ Status DockImage::candidates(link::pb::Region region, bool base_held, link::Bitm
   if (base_held) {
     const auto base = slot_.services_.records.load_hashes(slot_.name(), slot_.record().base);
     if (!base.ok()) return base.error();
-    for (std::uint64_t page = 0; page < live_->memory().size() / block_bytes; ++page) {
+    for (std::uint64_t page = 0; page < live_->memory_bytes() / block_bytes; ++page) {
       if (base->get(region, page) != link::zero_hash) set_bits(out, page, 1, true);
     }
   }
@@ -71,13 +71,12 @@ Status DockImage::read(link::pb::Region region, std::uint64_t first, std::span<s
 }
 
 Status DockImage::read_memory(std::uint64_t first, std::span<std::byte> out) {
-  const auto memory = live_->memory();
   for (std::size_t i = 0; i < out.size() / block_bytes; ++i) {
     const auto to = out.subspan(i * block_bytes, block_bytes);
-    if (bit(populated_, first + i)) {
-      std::memcpy(to.data(), memory.data() + static_cast<std::size_t>(first + i) * block_bytes, block_bytes);
-    } else {
+    if (!bit(populated_, first + i)) {
       std::memset(to.data(), 0, block_bytes);
+    } else if (auto status = live_->read((first + i) * block_bytes, to); !status.ok()) {
+      return status;
     }
   }
   return {};
@@ -132,8 +131,9 @@ void DockImage::resume() {
 void DockImage::left(std::uint64_t generation) {
   spdlog::info("{}: has left, generation {}", slot_.name(), generation);
   if (auto status = live_->track(false); !status.ok()) spdlog::warn("{}: {}", slot_.name(), status.error().text);
+  live_->retire();
   const std::lock_guard lock(slot_.mutex_);
-  slot_.base_in_memory_ = true;
+  slot_.base_in_memory_ = !live_->lost();
 }
 
 }  // namespace amphion::phoned

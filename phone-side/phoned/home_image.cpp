@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <array>
 #include <bit>
 
 #include "machine/envelope.hpp"
@@ -54,6 +55,11 @@ Status HomeImage::admit(const link::pb::Offer& offer) {
   return {};
 }
 
+bool HomeImage::has_base(std::uint64_t base) {
+  const auto live = slot_.live();
+  return base != 0 && live && !live->lost();
+}
+
 Status HomeImage::begin(std::uint64_t generation, const std::vector<link::RegionSize>& regions, std::uint64_t base) {
   const std::uint64_t ram = size_of(regions, REGION_MEMORY);
   const std::uint64_t disk = size_of(regions, REGION_DISK0);
@@ -73,10 +79,10 @@ Status HomeImage::copy_base_memory() {
   const auto live = slot_.live();
   if (!live) return {ErrorCode::not_found, "the synchronised copy of " + slot_.name() + " is not in memory any more"};
   if (auto status = live->populated(present_); !status.ok()) return status;
-  const auto memory = live->memory();
-  for (std::size_t page = 0; page < memory.size() / block_bytes; ++page) {
+  std::array<std::byte, block_bytes> contents;
+  for (std::size_t page = 0; page < live->memory_bytes() / block_bytes; ++page) {
     if (!bit(present_, page)) continue;
-    const std::span<const std::byte> contents = memory.subspan(page * block_bytes, block_bytes);
+    if (auto status = live->read(page * block_bytes, contents); !status.ok()) return status;
     if (link::is_zero(contents)) {
       set_bits(present_, page, 1, false);
     } else if (auto status = image_->write(REGION_MEMORY, page * block_bytes, contents); !status.ok()) {

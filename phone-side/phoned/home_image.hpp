@@ -17,6 +17,7 @@ class HomeImage : public link::DestinationImage {
   explicit HomeImage(Slot& slot) : slot_(slot) {}
 
   link::Status admit(const link::pb::Offer& offer) override;
+  [[nodiscard]] bool has_base(std::uint64_t base) override;
   link::Status begin(std::uint64_t generation, const std::vector<link::RegionSize>& regions,
                      std::uint64_t base) override;
   link::Status write(link::pb::Region region, std::uint64_t first, std::span<const std::byte> blocks) override;

@@ -10,7 +10,7 @@
 #include <iostream>
 
 #include "phone-side/instance/linux_hypervisor.hpp"
-#include "phone-side/phoned/hypervisor_instance.hpp"
+#include "phone-side/phoned/confined_instance.hpp"
 #include "phone-side/phoned/phone.hpp"
 
 namespace {
@@ -19,6 +19,7 @@ using namespace amphion;
 
 struct Options {
   std::string config = "/data/phoned.json";
+  std::string device_model = "/usr/sbin/amphion-instance";
   bool verbose = false;
 };
 
@@ -47,7 +48,8 @@ int run(const Options& options) {
   instance::Problem problem;
   const auto hypervisor = instance::open_hypervisor(problem);
   if (!hypervisor) throw std::runtime_error(problem.value_or("no hypervisor"));
-  phoned::Phone phone(std::move(config), phoned::hypervisor_factory(*hypervisor), [] { kill(getpid(), SIGTERM); });
+  phoned::Phone phone(std::move(config), phoned::confined_factory(*hypervisor, options.device_model),
+                      [] { kill(getpid(), SIGTERM); });
   phone.start();
   spdlog::info("ready");
   int signal = 0;
@@ -65,6 +67,8 @@ int main(int argc, char** argv) {
   CLI::App app("The phone's daemon: runs its instances, gives them keys and screen, docks them to the cloud.",
                "phoned");
   app.add_option("--config", options.config, "configuration file (phone-side/phoned/README.md)")->capture_default_str();
+  app.add_option("--device-model", options.device_model, "the program that an instance's device model runs in")
+      ->capture_default_str();
   app.add_flag("--verbose", options.verbose, "say more");
   try {
     app.parse(argc, argv);

@@ -96,7 +96,7 @@ json Slot::dock(const ProgressSink& progress) {
   const auto session = services_.session();
   const auto move = begin_move(SlotState::docking);
   const auto give_up = [&](const std::string& why) {
-    set_state(SlotState::running);
+    back_to(SlotState::running);
     throw CommandError(name() + " was not docked: " + why);
   };
   if (!session) give_up("the cloud is not connected; amphion status says why");

@@ -23,7 +23,7 @@ Phone::Phone(Config config, InstanceFactory make, std::function<void()> shutdown
       cloud_({config_.cloud, config_.pki}, records_,
              [this](const std::string& instance, const std::string& pixels) { clone_screen_.put(instance, pixels); }),
       focus_(config_.instances.size()),
-      display_([this] { return shown(); }),
+      display_([this](std::span<std::uint16_t> picture) { return show(picture); }),
       keyboards_("/dev/input", {[this](const Frame& frame) { keys(frame); }, [this] { release_keys(); }}),
       control_({config_.control, config_.pki, config_.socket}, *this) {
   for (const InstanceConfig& one : config_.instances) {
@@ -86,19 +86,20 @@ std::size_t Phone::focused() {
 
 // ---- Screen ----
 
-Shown Phone::shown() {
+std::vector<std::string> Phone::show(std::span<std::uint16_t> picture) {
   Slot& slot = *slots_[focused()];
   View view = slot.view();
   if (view.live) {
     ask_for_screen({});
-    const auto picture = view.live->screen();
-    return {std::move(view.live), picture, {}};
+    if (view.live->screen(picture)) return {};
+    return slot.view().lines;  // it was lost just now
   }
   ask_for_screen(view.docked ? slot.name() : std::string());
-  if (const auto picture = clone_screen_.of(slot.name())) {
-    return {std::const_pointer_cast<Picture>(picture), *picture, {}};
+  if (const auto sent = clone_screen_.of(slot.name())) {
+    std::copy(sent->begin(), sent->end(), picture.begin());
+    return {};
   }
-  return {nullptr, {}, std::move(view.lines)};
+  return view.lines;
 }
 
 // The clone's screen is sent only while somebody looks at it.

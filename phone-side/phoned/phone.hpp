@@ -44,7 +44,7 @@ class Phone : public Commands {
   [[nodiscard]] nlohmann::json list();
   [[nodiscard]] std::size_t focused();
   void deliver(const std::vector<Delivery>& deliveries, std::size_t before);
-  [[nodiscard]] Shown shown();
+  [[nodiscard]] std::vector<std::string> show(std::span<std::uint16_t> picture);
   void ask_for_screen(const std::string& instance);
 
   Config config_;

@@ -73,17 +73,25 @@ Status each_extent(int fd, const std::string& name, const Visit& visit) {
   }
 }
 
-Status copy_extents(int from, int to, const std::string& name) {
+// Calls write(offset, contents) for all that is not a hole.
+template <typename Write>
+Status each_chunk(int fd, const std::string& name, const Write& write) {
   std::vector<std::byte> chunk(chunk_bytes);
-  return each_extent(from, name, [&](std::uint64_t offset, std::uint64_t bytes) -> Status {
+  return each_extent(fd, name, [&](std::uint64_t offset, std::uint64_t bytes) -> Status {
     while (bytes > 0) {
       const std::span part(chunk.data(), at_most(bytes, chunk_bytes));
-      if (auto status = read_all(from, name, offset, part); !status.ok()) return status;
-      if (auto status = write_all(to, name, offset, part); !status.ok()) return status;
+      if (auto status = read_all(fd, name, offset, part); !status.ok()) return status;
+      if (auto status = write(offset, std::span<const std::byte>(part)); !status.ok()) return status;
       offset += part.size();
       bytes -= part.size();
     }
     return {};
+  });
+}
+
+Status copy_extents(int from, int to, const std::string& name) {
+  return each_chunk(from, name, [&](std::uint64_t offset, std::span<const std::byte> bytes) {
+    return write_all(to, name, offset, bytes);
   });
 }
 
@@ -94,10 +102,6 @@ Status make(OwnedFd& fd, const std::string& name, std::uint64_t bytes) {
 }
 
 }  // namespace
-
-OwnedFd::~OwnedFd() {
-  if (fd_ >= 0) close(fd_);
-}
 
 std::string disk_file(const std::string& folder) { return folder + "/disk0"; }
 
@@ -169,18 +173,14 @@ link::Result<std::string> SavedImage::state() const {
   return link::real_files().read(file("state"), link::max_state_bytes);
 }
 
-Status SavedImage::load_memory(std::span<std::byte> memory) const {
+Status SavedImage::load_memory(std::uint64_t memory_bytes, const Write& write) const {
   if (!ram_.valid()) ram_ = OwnedFd(open(file("ram").c_str(), O_RDONLY | O_CLOEXEC));
   struct stat facts {};
   if (!ram_.valid() || fstat(ram_.get(), &facts) != 0) return failed(file("ram"));
-  if (static_cast<std::uint64_t>(facts.st_size) != memory.size()) {
+  if (static_cast<std::uint64_t>(facts.st_size) != memory_bytes) {
     return {ErrorCode::damaged, file("ram") + ": is not as large as the instance's memory"};
   }
-  return each_extent(ram_.get(), file("ram"), [&](std::uint64_t offset, std::uint64_t bytes) {
-    return read_all(ram_.get(), file("ram"), offset,
-                    memory.subspan(static_cast<std::size_t>(offset),
-                                   at_most(bytes, memory.size() - static_cast<std::size_t>(offset))));
-  });
+  return each_chunk(ram_.get(), file("ram"), write);
 }
 
 Status SavedImage::load_page(std::uint64_t page, std::span<std::byte> into) const {

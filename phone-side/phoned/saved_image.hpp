@@ -6,31 +6,17 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <span>
 #include <string>
 
 #include "link/error.hpp"
 #include "link/handover_source.hpp"
+#include "phone-side/devices/owned_fd.hpp"
 
 namespace amphion::phoned {
 
-// A file descriptor that closes itself.
-class OwnedFd {
- public:
-  OwnedFd() = default;
-  explicit OwnedFd(int fd) : fd_(fd) {}
-  OwnedFd(OwnedFd&& other) noexcept : fd_(std::exchange(other.fd_, -1)) {}
-  OwnedFd& operator=(OwnedFd&& other) noexcept {
-    std::swap(fd_, other.fd_);
-    return *this;
-  }
-  ~OwnedFd();
-  [[nodiscard]] int get() const { return fd_; }
-  [[nodiscard]] bool valid() const { return fd_ >= 0; }
-
- private:
-  int fd_ = -1;
-};
+using devices::OwnedFd;
 
 // Copies a file with its holes; `to` is made or replaced. Not synced.
 [[nodiscard]] link::Status copy_sparse(const std::string& from, const std::string& to);
@@ -57,9 +43,10 @@ class SavedImage {
 
   // A complete image.
   [[nodiscard]] link::Result<std::string> state() const;
-  // Pages of memory that are not holes into `memory`.
-  [[nodiscard]] link::Status load_memory(std::span<std::byte> memory) const;
-  // Only those whose bits are set in `pages`; a hole is read as zeros.
+  // Memory that is not a hole, to write(offset, contents).
+  using Write = std::function<link::Status(std::uint64_t, std::span<const std::byte>)>;
+  [[nodiscard]] link::Status load_memory(std::uint64_t memory_bytes, const Write& write) const;
+  // A hole is read as zeros.
   [[nodiscard]] link::Status load_page(std::uint64_t page, std::span<std::byte> into) const;
   [[nodiscard]] link::Status adopt_disk() const;
 

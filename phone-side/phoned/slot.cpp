@@ -69,6 +69,10 @@ void Slot::set_state(SlotState state, std::string note) {
   since_ = local_time();
 }
 
+void Slot::back_to(SlotState state) {
+  if (this->state() != SlotState::failed) set_state(state);
+}
+
 SlotState Slot::state() const {
   const std::lock_guard lock(mutex_);
   return state_;
@@ -192,6 +196,9 @@ LiveInstance::Events Slot::events() {
     spdlog::warn("{}: out of memory: it needs more than the {} MiB that this phone gives it, and waits", name(),
                  config_.bound_bytes >> 20);
   };
+  events.lost = [this](const std::string& why) {
+    if (record().place == link::pb::SIDE_PHONE) fail(why);
+  };
   return events;
 }
 
@@ -213,7 +220,7 @@ void Slot::drop_live() {
     base_in_memory_ = false;
     gone = last;
   }
-  // The display may still look at it for a moment; its memory is needed.
+  // Somebody may still look at it for a moment; its memory is needed.
   for (int tries = 0; tries < 200 && !gone.expired(); ++tries)
     std::this_thread::sleep_for(std::chrono::milliseconds(10));
 }
@@ -238,7 +245,11 @@ void Slot::start_saved(link::InstanceRecord record) {
   const auto state = image.state();
   auto status = state.ok() ? image.adopt_disk() : link::Status(state.error());
   if (status.ok()) status = make_live();
-  if (status.ok()) status = image.load_memory(live()->memory());
+  if (status.ok()) {
+    status = image.load_memory(config_.shape.memory_bytes, [live = live()](std::uint64_t offset, auto contents) {
+      return live->write(offset, contents);
+    });
+  }
   if (status.ok()) status = live()->load(*state, record.input_sequence);
   if (status.ok()) {
     const auto used = link::use_saved(services_.records, name());

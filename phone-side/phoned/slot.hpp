@@ -111,6 +111,7 @@ class Slot {
   [[nodiscard]] std::unique_ptr<Move> begin_move(SlotState state);
   void end_move();
   void set_state(SlotState state, std::string note = {});
+  void back_to(SlotState state);  // unless it has failed meanwhile
   [[nodiscard]] SlotState state() const;
   [[nodiscard]] link::InstanceRecord record() const;
   void set_record(const link::InstanceRecord& record);
@@ -142,7 +143,7 @@ class Slot {
   std::string note_;
   std::string since_;  // local time of the last change of state
   std::shared_ptr<LiveInstance> live_;
-  bool base_in_memory_ = false;  // live_ is paused and holds the synchronised copy
+  bool base_in_memory_ = false;  // live_ is retired and holds the synchronised copy
   bool moving_ = false;
   std::condition_variable moved_;
   std::function<void()> cancel_;  // of the engine that runs

@@ -2,6 +2,7 @@
 // An Instance over a double of the hypervisor: life, events, dirty pages, saving and restoring.
 #include "phone-side/instance/instance.hpp"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
 #include <sys/mman.h>
 #include <unistd.h>
@@ -14,9 +15,12 @@
 
 #include "machine/device_tree.hpp"
 #include "machine/validate.hpp"
+#include "phone-side/instance/outside_memory.hpp"
 
 namespace amphion::instance {
 namespace {
+
+using devices::OwnedFd;
 
 constexpr std::uint64_t memory_bytes = 64ull << 20;
 constexpr std::uint32_t pages = memory_bytes / 4096;
@@ -67,6 +71,7 @@ class FakePartition final : public Partition {
   FakePartition& operator=(const FakePartition&) = delete;
 
   std::span<std::byte> memory() override { return memory_; }
+  int descriptor() const override { return -1; }
   Problem run() override {
     const std::lock_guard lock(s_->mutex);
     if (s_->running) return "already running";
@@ -166,8 +171,8 @@ class InstanceTest : public ::testing::Test {
     write("disk", std::string(1u << 20, '\0'));
     config.shape = {2, memory_bytes};
     config.bound_bytes = 48u << 20;
-    config.boot = {folder_ + "/kernel", "", "console=ttyAMA0"};
-    config.disk = folder_ + "/disk";
+    kernel_ = OwnedFd(open((folder_ + "/kernel").c_str(), O_RDONLY));
+    config.boot = {kernel_.get(), -1, "console=ttyAMA0"};
     events.serial = [this](std::string_view text) { note([&] { serial += text; }); };
     events.off = [this] { note([&] { off = true; }); };
     events.restarted = [this](const Problem&) { note([&] { ++restarts; }); };
@@ -184,8 +189,12 @@ class InstanceTest : public ::testing::Test {
   }
   void make() {
     Problem problem;
-    instance = Instance::create(hypervisor, config, events, problem);
-    ASSERT_NE(instance, nullptr) << *problem;
+    std::string error;
+    auto partition = create_partition(hypervisor, config, problem);
+    ASSERT_NE(partition.partition, nullptr) << *problem;
+    outside = std::make_unique<OutsideMemory>(*partition.partition);
+    instance = std::make_unique<Instance>(std::move(partition), devices::FileDisk::open(folder_ + "/disk", error),
+                                          config, events);
     fake = hypervisor.state;
   }
   template <typename Change>
@@ -204,6 +213,7 @@ class InstanceTest : public ::testing::Test {
   InstanceConfig config;
   InstanceEvents events;
   std::unique_ptr<Instance> instance;
+  std::unique_ptr<OutsideMemory> outside;
   std::shared_ptr<FakeState> fake;
   std::mutex mutex;
   std::condition_variable changed;
@@ -214,6 +224,7 @@ class InstanceTest : public ::testing::Test {
 
  private:
   std::string folder_;
+  OwnedFd kernel_;
 };
 
 TEST_F(InstanceTest, RefusesWhatCannotBe) {
@@ -221,15 +232,16 @@ TEST_F(InstanceTest, RefusesWhatCannotBe) {
   const auto refused = [&](auto change) {
     InstanceConfig c = config;
     change(c);
-    return Instance::create(hypervisor, c, {}, problem) == nullptr && problem.has_value();
+    return create_partition(hypervisor, c, problem).partition == nullptr && problem.has_value();
   };
   EXPECT_TRUE(refused([](auto& c) { c.shape.vcpus = 5; }));
   EXPECT_TRUE(refused([](auto& c) { c.vcpus_allowed = 0; }));
   EXPECT_TRUE(refused([](auto& c) { c.vcpus_allowed = 3; }));
   EXPECT_TRUE(refused([](auto& c) { c.bound_bytes = c.shape.memory_bytes + 1; }));
   EXPECT_TRUE(refused([](auto& c) { c.bound_bytes = 0; }));
-  EXPECT_TRUE(refused([](auto& c) { c.disk = "/nowhere"; }));
-  EXPECT_EQ(*problem, "cannot open the disk /nowhere: No such file or directory");
+  std::string error;
+  EXPECT_EQ(devices::FileDisk::open("/nowhere", error), nullptr);
+  EXPECT_EQ(error, "cannot open the disk /nowhere: No such file or directory");
 }
 
 TEST_F(InstanceTest, BootsAtTheKernel) {
@@ -248,9 +260,9 @@ TEST_F(InstanceTest, BootsAtTheKernel) {
 }
 
 TEST_F(InstanceTest, AMissingKernelIsOneLine) {
-  config.boot.kernel = "/nowhere";
+  config.boot.kernel = -1;
   make();
-  EXPECT_EQ(*instance->boot(), "cannot open /nowhere: No such file or directory");
+  EXPECT_EQ(*instance->boot(), "the kernel cannot be read: Bad file descriptor");
 }
 
 TEST_F(InstanceTest, ServesAccessesAndReports) {
@@ -305,15 +317,17 @@ TEST_F(InstanceTest, DirtyPagesAreTheGuestsAndTheDevices) {
   make();
   fake->populated[0] = 0xff;
   ASSERT_EQ(instance->boot(), Problem{});  // writes memory: before the log starts
-  ASSERT_EQ(instance->track(true), Problem{});
+  ASSERT_EQ(outside->log(true), Problem{});
+  EXPECT_NE(instance->take_written_memory(), Bitmap(pages / 32)) << "the kernel, before the log";
+  EXPECT_EQ(instance->take_written_memory(), Bitmap(pages / 32));
   fake->dirty[1] = 0x10;
   Bitmap bits;
-  ASSERT_EQ(instance->take_dirty_memory(bits), Problem{});
+  ASSERT_EQ(outside->take_dirty(bits), Problem{});
   EXPECT_EQ(bits[1], 0x10u);
   EXPECT_EQ(std::count(bits.begin(), bits.end(), 0u), static_cast<long>(bits.size()) - 1);
-  ASSERT_EQ(instance->take_dirty_memory(bits), Problem{});
+  ASSERT_EQ(outside->take_dirty(bits), Problem{});
   EXPECT_EQ(bits[1], 0u);
-  EXPECT_EQ(instance->take_dirty_disk(), Bitmap(8));
+  EXPECT_EQ(instance->take_written_disk(), Bitmap(8));
 }
 
 // The guest reset itself, and before the thread hears of it somebody asks for a pause.
@@ -365,22 +379,26 @@ TEST_F(InstanceTest, TheBalloonDoesNotTakeTheScreen) {
   EXPECT_EQ(fake->discards, (std::vector<std::pair<std::uint32_t, std::uint32_t>>{{screen_page - 2, 2}}));
 }
 
-TEST_F(InstanceTest, ReadsPages) {
+TEST_F(InstanceTest, ReadsAndWritesFromOutside) {
   make();
   fake->memory[5 * 4096 + 7] = std::byte{9};
   std::vector<std::byte> out(2 * 4096);
-  ASSERT_EQ(instance->read_pages(5, out), Problem{});
+  ASSERT_EQ(outside->read(5 * 4096, out), Problem{});
   EXPECT_EQ(out[7], std::byte{9});
-  EXPECT_TRUE(instance->read_pages(pages - 1, out).has_value());
-  EXPECT_TRUE(instance->read_pages(0, std::span(out).first(1)).has_value());
+  ASSERT_EQ(outside->write(memory_bytes - 1, std::span(out).subspan(7, 1)), Problem{});
+  EXPECT_EQ(fake->memory[memory_bytes - 1], std::byte{9});
+  EXPECT_TRUE(outside->read(memory_bytes - 4096, out).has_value());
+  EXPECT_TRUE(outside->read(~0ull, out).has_value());
+  EXPECT_TRUE(outside->write(memory_bytes, std::span(out).first(1)).has_value());
 }
 
 TEST_F(InstanceTest, DiscardIsBounded) {
   make();
-  EXPECT_EQ(instance->discard(pages - 1, 1), Problem{});
-  EXPECT_TRUE(instance->discard(pages, 1).has_value());
-  EXPECT_TRUE(instance->discard(pages - 1, 2).has_value());
-  EXPECT_TRUE(instance->discard(1, ~0u).has_value());
+  EXPECT_EQ(outside->discard(pages - 1, 1), Problem{});
+  EXPECT_EQ(outside->discard(pages, 0), Problem{});
+  EXPECT_TRUE(outside->discard(pages, 1).has_value());
+  EXPECT_TRUE(outside->discard(pages - 1, 2).has_value());
+  EXPECT_TRUE(outside->discard(1, ~0ull).has_value());
 }
 
 TEST_F(InstanceTest, StateRoundTrips) {

@@ -8,6 +8,7 @@
 #include <sys/socket.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdlib>
 #include <cstring>
@@ -41,10 +42,7 @@ class Folder {
 class FakeInstance : public LiveInstance {
  public:
   FakeInstance(const InstanceConfig& config, std::string disk, Events events)
-      : memory_(config.shape.memory_bytes),
-        disk_(std::move(disk)),
-        events_(std::move(events)),
-        screen_(picture_pixels) {}
+      : memory_(config.shape.memory_bytes), disk_(std::move(disk)), events_(std::move(events)) {}
 
   link::Status boot() override {
     booted = true;
@@ -64,7 +62,18 @@ class FakeInstance : public LiveInstance {
     return {};
   }
   link::Result<link::SavedState> save() override { return link::SavedState{state, received_last}; }
-  std::span<std::byte> memory() override { return memory_; }
+  void retire() override { retired = true; }
+  bool lost() override { return lost_; }
+  std::uint64_t memory_bytes() const override { return memory_.size(); }
+  link::Status read(std::uint64_t offset, std::span<std::byte> out) override {
+    if (lost_) return {link::ErrorCode::io, "lost"};
+    std::memcpy(out.data(), &memory_[offset], out.size());
+    return {};
+  }
+  link::Status write(std::uint64_t offset, std::span<const std::byte> in) override {
+    std::memcpy(&memory_[offset], in.data(), in.size());
+    return {};
+  }
   link::Status populated(link::Bitmap& out) override {
     for (std::size_t page = 0; page < memory_.size() / 4096; ++page) {
       if (!link::is_zero(std::span(memory_).subspan(page * 4096, 4096))) out[page / 32] |= 1u << (page % 32);
@@ -90,13 +99,18 @@ class FakeInstance : public LiveInstance {
   void console_input(std::string_view bytes) override { events_.console(bytes); }  // an echo
   void serial_input(std::string_view bytes) override { events_.serial(bytes); }
   LiveStats stats() override { return {memory_.size() / 2, memory_.size(), 1, false}; }
-  std::span<const std::uint16_t> screen() override { return screen_; }
+  bool screen(std::span<std::uint16_t>) override { return !lost_; }
 
   void write(std::size_t page, const std::string& text) {
     std::memcpy(&memory_[page * 4096], text.data(), text.size());
   }
   [[nodiscard]] std::string text(std::size_t page) const {
     return reinterpret_cast<const char*>(&memory_[page * 4096]);
+  }
+  // As when its device model dies.
+  void lose() {
+    lost_ = true;
+    events_.lost("its device model has ended");
   }
   [[nodiscard]] const std::string& disk() const { return disk_; }
   [[nodiscard]] const Events& events() const { return events_; }
@@ -105,6 +119,7 @@ class FakeInstance : public LiveInstance {
   bool running = false;
   bool tracking = false;
   bool deaf = false;
+  bool retired = false;
   std::string loaded;
   std::string state = "state";
   std::uint64_t received_last = 0;
@@ -115,7 +130,7 @@ class FakeInstance : public LiveInstance {
   std::vector<std::byte> memory_;
   std::string disk_;
   Events events_;
-  std::vector<std::uint16_t> screen_;
+  std::atomic<bool> lost_{false};
 };
 
 // Makes FakeInstances and keeps the last one of each name.

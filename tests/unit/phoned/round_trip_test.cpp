@@ -268,6 +268,18 @@ TEST_F(RoundTrip, PhoneSwitchedOffWhileDockedUndocksWithoutItsCopy) {
   EXPECT_GE(answer["blocks_sent"], 1u);
 }
 
+TEST_F(RoundTrip, DockedItsDeviceModelIsGoneAndItsCopyMayBeLost) {
+  live().state = sealed_state();
+  live().write(5, "kept");
+  (void)command(Operation::dock);
+  EXPECT_TRUE(live().retired);
+  live().lose();
+  EXPECT_EQ(state_of(), "docked");
+  (void)command(Operation::undock);
+  EXPECT_EQ(state_of(), "running");
+  EXPECT_EQ(live().text(5), "kept");
+}
+
 TEST_F(RoundTrip, RefusedDockLeavesItRunning) {
   cloud_->image.refuse("the disk of the cloud is full: ");
   EXPECT_EQ(refusal(Operation::dock), "work was not docked: the disk of the cloud is full: work");

@@ -212,6 +212,16 @@ TEST_F(SlotStart, GuestThatSwitchesItselfOffIsOff) {
   EXPECT_EQ(slot_->view().live, nullptr);
 }
 
+TEST_F(SlotStart, LostWithItsDeviceModelIsFailedAndNothingOfItIsShown) {
+  (void)start();
+  hypervisor_.last->lose();
+  EXPECT_EQ(slot_->summary()["state"], "failed");
+  EXPECT_EQ(slot_->summary()["note"], "its device model has ended");
+  EXPECT_EQ(slot_->view().live, nullptr);
+  EXPECT_THROW((void)slot_->dock([](const nlohmann::json&) {}), CommandError);
+  EXPECT_EQ(slot_->summary()["state"], "failed");
+}
+
 TEST_F(SlotStart, MovesWithoutACloudAreRefusedAndItGoesOn) {
   (void)start();
   const auto no_progress = [](const nlohmann::json&) {};
