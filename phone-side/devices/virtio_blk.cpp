@@ -24,7 +24,7 @@ void VirtioBlk::fill_config(std::span<std::byte> config) const {
 void VirtioBlk::notified(std::uint32_t) {
   Chain chain;
   bool any = false;
-  while (take(0, chain)) {
+  for (std::uint32_t left = queue(0).offered(); left > 0 && take(0, chain); --left) {
     const std::uint64_t room = chain.writable_bytes();
     if (chain.readable_bytes() < header_bytes || room == 0) return broken();
     const Outcome outcome = serve(chain);

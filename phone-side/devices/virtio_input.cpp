@@ -79,7 +79,7 @@ void VirtioInput::deliver() {
 void VirtioInput::take_status() {
   Chain chain;
   bool any = false;
-  while (take(status_queue, chain)) {
+  for (std::uint32_t left = queue(status_queue).offered(); left > 0 && take(status_queue, chain); --left) {
     std::array<std::byte, event_bytes> raw;
     if (copy_from(memory(), chain, 0, raw) && load_le<std::uint16_t>(raw, 0) == machine::ev_led) {
       const auto led = load_le<std::uint16_t>(raw, 2);

@@ -12,7 +12,11 @@ namespace {
 constexpr std::size_t uart_waiting_bytes = 64 * 1024;
 constexpr std::chrono::seconds stop_patience{10};  // until an end that is on its way is heard of
 
+// What nobody has taken yet; more than that is dropped, the oldest stays.
+constexpr std::size_t most_output_bytes = 1 << 20;
+
 void append(std::string& out, std::span<const std::byte> bytes) {
+  bytes = bytes.first(std::min(bytes.size(), most_output_bytes - std::min(out.size(), most_output_bytes)));
   out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
 }
 
@@ -63,7 +67,7 @@ Instance::Instance(NewPartition made, std::unique_ptr<devices::Disk> disk, const
       disk_(std::move(disk)),
       model_(memory_, *this, disk_,
              devices::Outlets{
-                 .uart = [this](std::uint8_t byte) { outbox_.serial.push_back(static_cast<char>(byte)); },
+                 .uart = [this](std::uint8_t byte) { append(outbox_.serial, std::as_bytes(std::span(&byte, 1))); },
                  .port =
                      [this](std::uint32_t port, std::span<const std::byte> bytes) {
                        append(port == machine::grow_port ? outbox_.grow : outbox_.console, bytes);
@@ -187,6 +191,7 @@ std::size_t Instance::keys(std::span<const devices::InputEvent> events) {
   std::size_t taken = 0;
   {
     const std::lock_guard lock(model_mutex_);
+    if (stopped()) return 0;  // its state may have been saved: nothing changes behind that
     while (taken < events.size() && model_.keyboard().offer(events[taken])) ++taken;
   }
   partition_->wake();
@@ -206,6 +211,7 @@ void Instance::feed_uart() {
 
 std::size_t Instance::serial_input(std::string_view bytes) {
   const std::lock_guard lock(model_mutex_);
+  if (stopped()) return 0;
   const std::size_t taken = std::min(bytes.size(), uart_waiting_bytes - uart_waiting_.size());
   uart_waiting_.append(bytes.substr(0, taken));
   feed_uart();
@@ -214,6 +220,7 @@ std::size_t Instance::serial_input(std::string_view bytes) {
 
 std::size_t Instance::port_input(std::uint32_t port, std::string_view bytes) {
   const std::lock_guard lock(model_mutex_);
+  if (stopped()) return 0;
   return model_.console().send(port, as_bytes(bytes));
 }
 

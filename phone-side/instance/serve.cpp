@@ -3,6 +3,11 @@
 #include "phone-side/instance/instance.hpp"
 
 namespace amphion::instance {
+namespace {
+
+constexpr int most_at_once = 64;  // vCPUs that never stop asking must not keep the thread from everything else
+
+}  // namespace
 
 void Instance::serve() {
   for (;;) {
@@ -11,7 +16,9 @@ void Instance::serve() {
       const std::lock_guard lock(life_mutex_);
       if (ending_) return;
     }
-    while (const auto happening = partition_->next()) {
+    for (int served = 0; served < most_at_once; ++served) {
+      const auto happening = partition_->next();
+      if (!happening) break;
       if (happening->events != 0)
         serve_events(happening->events);
       else

@@ -14,6 +14,7 @@ namespace {
 using nlohmann::json;
 
 constexpr std::size_t most_resent = 2048;
+constexpr char open_outcome[] = "the outcome of a hand-over is open: the next session settles it";
 constexpr std::chrono::seconds silence{180};  // of the cloud, while it prepares an undock
 
 std::uint64_t ms(std::chrono::milliseconds time) { return static_cast<std::uint64_t>(time.count()); }
@@ -140,6 +141,7 @@ json Slot::dock(const ProgressSink& progress) {
     link_keys(route_->waiting());
   }
   json answer = summary_of(report, name(), "cloud");
+  if (!sure) session->close(open_outcome);
   if (!sure) answer["note"] = "the link broke before the cloud had confirmed; it will when it is connected again";
   return answer;
 }
@@ -179,6 +181,7 @@ json Slot::undock(const ProgressSink& progress) {
   if (report.outcome == link::Outcome::prepared) {
     set_state(SlotState::asking,
               "The link broke at the last moment; the cloud says where it is when it is connected again.");
+    session->close(open_outcome);
     throw CommandError(
         name() + ": the link broke at the last moment; it comes home, or stays, when the cloud is connected again");
   }

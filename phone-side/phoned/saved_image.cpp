@@ -111,7 +111,8 @@ Status copy_sparse(const std::string& from, const std::string& to) {
   if (!source.valid() || fstat(source.get(), &facts) != 0) return failed(from);
   OwnedFd target;
   if (auto status = make(target, to, static_cast<std::uint64_t>(facts.st_size)); !status.ok()) return status;
-  return copy_extents(source.get(), target.get(), to);
+  if (auto status = copy_extents(source.get(), target.get(), to); !status.ok()) return status;
+  return fdatasync(target.get()) == 0 ? Status() : failed(to);
 }
 
 std::string SavedImage::file(const char* kind) const {

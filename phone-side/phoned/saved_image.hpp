@@ -18,7 +18,7 @@ namespace amphion::phoned {
 
 using devices::OwnedFd;
 
-// Copies a file with its holes; `to` is made or replaced. Not synced.
+// Copies a file with its holes; `to` is made or replaced, and synced.
 [[nodiscard]] link::Status copy_sparse(const std::string& from, const std::string& to);
 [[nodiscard]] std::string disk_file(const std::string& folder);
 
