@@ -382,7 +382,8 @@ class Console(contextlib.AbstractContextManager):
         start, mark = len(self.text), secrets.token_hex(6)
         # The mark is written in two parts so that an echo of the command is not taken for its end.
         self.send(f"{command}\necho \"<$?-\"{mark}\">\"\n")
-        match = self.expect(rf"<(\d+)-{mark}>", limit_s, start)
+        # With the line's end: what comes after it would be taken for the next command's output.
+        match = self.expect(rf"<(\d+)-{mark}>\r?\n", limit_s, start)
         printed = self.text[start:match.start()].replace("\r", "").replace(PROMPT, "")
         if match.group(1) != "0":
             raise RigError(f"{self.name}: '{command}' ended with {match.group(1)}: {printed[-500:]}")
