@@ -281,6 +281,7 @@ TEST_F(InstanceTest, ServesAccessesAndReports) {
 
 TEST_F(InstanceTest, SerialInputIsFedAsTheGuestReads) {
   make();
+  ASSERT_EQ(instance->run(), Problem{});
   const std::string text(100, 'x');
   EXPECT_EQ(instance->serial_input(text), 100u);
   for (int i = 0; i < 100; ++i) EXPECT_EQ(fake->access(machine::pl011.base, false), static_cast<std::uint32_t>('x'));
@@ -442,8 +443,20 @@ TEST_F(InstanceTest, RefusesTheStateOfAnother) {
   EXPECT_TRUE(instance->restore(state).has_value());
 }
 
+// Its state may have been saved: what changed behind that would be in memory and not in the state.
+TEST_F(InstanceTest, TakesNothingWhileItIsStopped) {
+  make();
+  ASSERT_EQ(instance->run(), Problem{});
+  ASSERT_EQ(instance->pause(), Problem{});
+  const devices::InputEvent key{1, 1, 30, 1};
+  EXPECT_EQ(instance->keys(std::span(&key, 1)), 0u);
+  EXPECT_EQ(instance->serial_input("x"), 0u);
+  EXPECT_EQ(instance->console_input("x"), 0u);
+}
+
 TEST_F(InstanceTest, KeysAreTakenUpToTheBoundAndWait) {
   make();
+  ASSERT_EQ(instance->run(), Problem{});
   std::vector<devices::InputEvent> many(devices::VirtioInput::most_waiting + 10);
   for (std::size_t i = 0; i < many.size(); ++i) many[i] = {i + 1, 1, 30, 1};
   EXPECT_EQ(instance->keys(many), devices::VirtioInput::most_waiting);
