@@ -211,13 +211,16 @@ class Roundtrip {
   void in_the_cloud() {
     expect(shell_.run("cat /root/file /run/file") == "on the disk\nin memory", "its files are as they were");
     phone_.type("root\n");
-    std::this_thread::sleep_for(2s);
+    wait_until([&] { return on_screen("assword:"); }, "its screen asks for the password");
     phone_.type("amphion\n");
-    std::this_thread::sleep_for(3s);
+    wait_until([&] { return on_screen("~#"); }, "somebody has logged in by typing");
     type_line("first");
     shell_.run("dd if=/dev/urandom of=/dev/shm/fill bs=1M count=120 2>/dev/null");
     say("ok: it filled 120 MiB");
   }
+
+  // On the keyboard's own screen, tty1.
+  bool on_screen(const std::string& text) { return shell_.run("cat /dev/vcs1").find(text) != std::string::npos; }
 
   // On the keyboard's own screen, where somebody has logged in by typing.
   void type_line(const std::string& word) {
