@@ -143,11 +143,14 @@ void Instance::act_on(Verdict verdict, const link::InstanceRecord& record) {
   }
   const bool agreed = verdict == Verdict::agree || verdict == Verdict::leads;
   if (agreed && record.place == link::pb::SIDE_CLOUD && !keeper_.present()) (void)bring_up(record);
-  if (verdict == Verdict::follow || verdict == Verdict::lost) {
+  if (verdict == Verdict::lost) {  // what ran here was behind: it ends, and its files stay for whoever sorts it out
+    keeper_.kill();
+    keeper_.set_note(std::string(text(verdict)));
+  }
+  if (verdict == Verdict::follow) {
     keeper_.kill();
     if (const auto gone = guarded([&] { folder_.discard_run(); }); !gone) spdlog::warn("{}", gone.error().text);
   }
-  if (verdict == Verdict::lost) keeper_.set_note("the phone has sent a later state, and it is not here");
   if (verdict == Verdict::conflict) {
     keeper_.set_note("phone and cloud disagree about where it lives; neither starts it anew");
   }
