@@ -64,8 +64,8 @@ Status HomeImage::begin(std::uint64_t generation, const std::vector<link::Region
   const std::uint64_t ram = size_of(regions, REGION_MEMORY);
   const std::uint64_t disk = size_of(regions, REGION_DISK0);
   image_.emplace(slot_.folder_, generation);
-  present_.assign(bitmap_words(ram / block_bytes), 0);
-  changed_ = present_;
+  pages_.present.assign(bitmap_words(ram / block_bytes), 0);
+  pages_.changed = pages_.present;
   with_base_ = base != 0;
   if (auto status = image_->create(ram, disk); !status.ok() || !with_base_) return status;
   if (auto status = copy_base_memory(); !status.ok()) return status;
@@ -78,13 +78,13 @@ Status HomeImage::begin(std::uint64_t generation, const std::vector<link::Region
 Status HomeImage::copy_base_memory() {
   const auto live = slot_.live();
   if (!live) return {ErrorCode::not_found, "the synchronised copy of " + slot_.name() + " is not in memory any more"};
-  if (auto status = live->populated(present_); !status.ok()) return status;
+  if (auto status = live->populated(pages_.present); !status.ok()) return status;
   std::array<std::byte, block_bytes> contents;
   for (std::size_t page = 0; page < live->memory_bytes() / block_bytes; ++page) {
-    if (!bit(present_, page)) continue;
+    if (!bit(pages_.present, page)) continue;
     if (auto status = live->read(page * block_bytes, contents); !status.ok()) return status;
     if (link::is_zero(contents)) {
-      set_bits(present_, page, 1, false);
+      set_bits(pages_.present, page, 1, false);
     } else if (auto status = image_->write(REGION_MEMORY, page * block_bytes, contents); !status.ok()) {
       return status;
     }
@@ -94,16 +94,16 @@ Status HomeImage::copy_base_memory() {
 
 Status HomeImage::write(link::pb::Region region, std::uint64_t first, std::span<const std::byte> blocks) {
   if (region == REGION_MEMORY) {
-    set_bits(present_, first, blocks.size() / block_bytes, true);
-    set_bits(changed_, first, blocks.size() / block_bytes, true);
+    set_bits(pages_.present, first, blocks.size() / block_bytes, true);
+    set_bits(pages_.changed, first, blocks.size() / block_bytes, true);
   }
   return image_->write(region, first * block_bytes, blocks);
 }
 
 Status HomeImage::zero(link::pb::Region region, std::uint64_t first, std::uint64_t count) {
   if (region == REGION_MEMORY) {
-    set_bits(present_, first, count, false);
-    set_bits(changed_, first, count, true);
+    set_bits(pages_.present, first, count, false);
+    set_bits(pages_.changed, first, count, true);
   }
   return image_->zero(region, first * block_bytes, count * block_bytes);
 }
@@ -117,7 +117,7 @@ Status HomeImage::check_state(const std::string& sealed) {
 
 Status HomeImage::within_bound() const {
   std::uint64_t pages = 0;
-  link::Bitmap needed = present_;  // and the screen, which phoned itself looks at
+  link::Bitmap needed = pages_.present;  // and the screen, which phoned itself looks at
   const std::uint64_t screen = (slot_.config_.shape.screen_base() - machine::ram_base) / block_bytes;
   set_bits(needed, screen, (picture_pixels * sizeof(std::uint16_t) + block_bytes - 1) / block_bytes, true);
   for (const std::uint32_t word : needed) pages += static_cast<std::uint64_t>(std::popcount(word));
@@ -137,7 +137,7 @@ void HomeImage::discard(std::uint64_t generation) {
 Status HomeImage::start(const link::InstanceRecord& record) {
   image_.reset();
   slot_.set_record(record);
-  slot_.start_saved(record);
+  slot_.start_saved(record, with_base_ ? &pages_ : nullptr);
   if (slot_.state() == SlotState::failed) return {ErrorCode::io, slot_.name() + " came home and does not start"};
   return {};
 }

@@ -33,8 +33,7 @@ class HomeImage : public link::DestinationImage {
 
   Slot& slot_;
   std::optional<SavedImage> image_;
-  link::Bitmap present_;  // pages of memory that are not zero
-  link::Bitmap changed_;  // pages of memory that are not as in the synchronised copy
+  ArrivedPages pages_;
   bool with_base_ = false;
 };
 

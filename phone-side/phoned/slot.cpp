@@ -7,10 +7,12 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <chrono>
 #include <ctime>
 #include <thread>
 
+#include "phone-side/phoned/bitmap.hpp"
 #include "phone-side/phoned/home_image.hpp"
 #include "phone-side/phoned/slot_move.hpp"
 
@@ -239,16 +241,47 @@ void Slot::start_cold() {
   set_state(SlotState::running);
 }
 
+// All memory from its file, into a new partition.
+link::Status Slot::load_image(const SavedImage& image) {
+  if (auto status = make_live(); !status.ok()) return status;
+  return image.load_memory(config_.shape.memory_bytes, [live = live()](std::uint64_t offset, auto contents) {
+    return live->write(offset, contents);
+  });
+}
+
+// Only what differs, into the copy: the instance stands still meanwhile. What has no contents goes first, for the
+// partition may have no room for both.
+link::Status Slot::change_copy(const SavedImage& image, const ArrivedPages& pages) {
+  const auto live = this->live();
+  if (!live) return {link::ErrorCode::not_found, "it is not in memory any more"};
+  link::Bitmap held(pages.present.size());
+  if (auto status = live->populated(held); !status.ok()) return status;
+  const std::uint64_t all = live->memory_bytes() / link::block_bytes;
+  for (std::uint64_t first = 0, end = 0; first < all; first = end + 1) {
+    for (end = first; end < all && bit(held, end) && !bit(pages.present, end);) ++end;
+    if (end == first) continue;
+    if (auto status = live->discard(first, end - first); !status.ok()) return status;
+  }
+  std::array<std::byte, link::block_bytes> contents;
+  for (std::uint64_t page = 0; page < all; ++page) {
+    if (!bit(pages.present, page) || !bit(pages.changed, page)) continue;
+    if (auto status = image.load_page(page, contents); !status.ok()) return status;
+    if (auto status = live->write(page * link::block_bytes, contents); !status.ok()) return status;
+  }
+  const std::lock_guard lock(mutex_);
+  base_in_memory_ = false;
+  return {};
+}
+
 // Everything that may fail comes first; then the image is used up, durably, and only then the instance runs.
-void Slot::start_saved(link::InstanceRecord record) {
+void Slot::start_saved(link::InstanceRecord record, const ArrivedPages* pages) {
   const SavedImage image(folder_, record.saved);
   const auto state = image.state();
   auto status = state.ok() ? image.adopt_disk() : link::Status(state.error());
-  if (status.ok()) status = make_live();
   if (status.ok()) {
-    status = image.load_memory(config_.shape.memory_bytes, [live = live()](std::uint64_t offset, auto contents) {
-      return live->write(offset, contents);
-    });
+    const auto changed = pages ? change_copy(image, *pages) : link::Status();
+    if (!changed.ok()) spdlog::warn("{}: its copy in memory is of no use: {}", name(), changed.error().text);
+    if (!pages || !changed.ok()) status = load_image(image);
   }
   if (status.ok()) status = live()->load(*state, record.input_sequence);
   if (status.ok()) {

@@ -48,6 +48,11 @@ struct View {
   bool docked = false;
 };
 
+// Memory of an image over a synchronised copy: pages that are not zero, and pages that are not as in the copy.
+struct ArrivedPages {
+  link::Bitmap present, changed;
+};
+
 struct SlotServices {
   link::Records& records;
   link::Files& files;
@@ -120,7 +125,10 @@ class Slot {
   void load_record();
   void make_disk();
   void start_cold();
-  void start_saved(link::InstanceRecord record);
+  // `pages`: of an image that has just arrived, over the copy that live_ holds.
+  void start_saved(link::InstanceRecord record, const ArrivedPages* pages = nullptr);
+  [[nodiscard]] link::Status load_image(const SavedImage& image);
+  [[nodiscard]] link::Status change_copy(const SavedImage& image, const ArrivedPages& pages);
   void fail(const std::string& why);
   [[nodiscard]] LiveInstance::Events events();
   [[nodiscard]] std::shared_ptr<LiveInstance> live() const;
