@@ -117,8 +117,9 @@ class Rig(contextlib.AbstractContextManager):
         """Phone and cloud end; all instances must be on the phone."""
         for console in list(self.consoles):
             console.close()
-        run(EMULATOR, "--state", self.phone_state, "save", self.saved / "phone")
         self.stop_cloud()
+        self.wait("the phone to see that the cloud is gone", lambda: not self.ask("status")["cloud"]["connected"])
+        run(EMULATOR, "--state", self.phone_state, "save", self.saved / "phone")
         self._copy(self.cloud_data, self.saved / "cloud")
 
     def restore(self, list_writes=False):
@@ -293,7 +294,7 @@ class Rig(contextlib.AbstractContextManager):
         return {name: one["place"] for name, one in self.instances().items()}
 
     def connected(self):
-        """Waits until phone and cloud have their session. The phone may still believe in one that is gone."""
+        """Waits until phone and cloud have their session, by the word of both: one may believe in a session that is gone."""
         self.wait("the cloud's session with the phone", lambda: any(one["connected"] for one in self.cloud_devices()))
         self.wait("the phone's session with the cloud", lambda: self.ask("status")["cloud"]["connected"])
 
