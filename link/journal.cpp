@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Format: header "AmJn", version u32, next sequence u64, CRC-32 of those; then frames: first sequence u64, count u32,
-// events (type u16, code u16, value i32) each, CRC-32 of the frame. Little-endian. See journal.hpp.
+// Format: header "AmJn", version u32, next sequence u64, CRC-32 of those; then records: first sequence u64, count u32,
+// events (type u16, code u16, value i32) each, CRC-32 of the record. Little-endian. See journal.hpp.
 #include "link/journal.hpp"
 
 #include <algorithm>
@@ -13,7 +13,7 @@ constexpr std::string_view magic = "AmJn";
 constexpr std::uint32_t format_version = 1;
 constexpr std::size_t header_bytes = 20;
 constexpr std::size_t event_bytes = 8;
-constexpr std::size_t frame_fixed_bytes = 8 + 4 + 4;
+constexpr std::size_t record_fixed_bytes = 8 + 4 + 4;
 constexpr std::uint64_t max_journal_bytes = 16u << 20;
 constexpr std::size_t rewrite_above_dead = 1024;
 
@@ -52,7 +52,7 @@ std::string encode_header(std::uint64_t next) {
   return out;
 }
 
-std::string encode_frame(std::uint64_t first, std::span<const InputEvent> events) {
+std::string encode_record(std::uint64_t first, std::span<const InputEvent> events) {
   std::string out;
   put_le(out, first, 8);
   put_le(out, events.size(), 4);
@@ -88,26 +88,26 @@ Status Journal::load(std::uint64_t next) {
   if (get_le(all, 16, 4) != crc32(all.substr(0, 16))) return {ErrorCode::damaged, path_ + " is damaged in its header"};
   std::uint64_t expected = get_le(all, 8, 8);
   std::size_t at = header_bytes;
-  while (at + frame_fixed_bytes <= all.size()) {
+  while (at + record_fixed_bytes <= all.size()) {
     const auto count = static_cast<std::size_t>(get_le(all, at + 8, 4));
-    if (count == 0 || count > journal_max_frame_events) break;
-    const std::size_t size = frame_fixed_bytes + count * event_bytes;
+    if (count == 0 || count > journal_max_record_events) break;
+    const std::size_t size = record_fixed_bytes + count * event_bytes;
     if (at + size > all.size() || get_le(all, at + size - 4, 4) != crc32(all.substr(at, size - 4))) break;
-    Frame frame{get_le(all, at, 8), {}};
-    if (frame.first != expected) break;
+    Record record{get_le(all, at, 8), {}};
+    if (record.first != expected) break;
     for (std::size_t i = 0; i < count; ++i) {
       const std::size_t e = at + 12 + i * event_bytes;
-      frame.events.push_back({static_cast<std::uint16_t>(get_le(all, e, 2)),
+      record.events.push_back({static_cast<std::uint16_t>(get_le(all, e, 2)),
                               static_cast<std::uint16_t>(get_le(all, e + 2, 2)),
                               static_cast<std::int32_t>(get_le(all, e + 4, 4))});
     }
     expected += count;
     kept_ += count;
-    frames_.push_back(std::move(frame));
+    records_.push_back(std::move(record));
     at += size;
   }
   if (expected < next) {
-    frames_.clear();
+    records_.clear();
     kept_ = 0;
     expected = next;
   }
@@ -118,8 +118,8 @@ Status Journal::load(std::uint64_t next) {
 // The file anew with what is kept; durable.
 Status Journal::rewrite() {
   file_.reset();
-  std::string bytes = encode_header(frames_.empty() ? next_ : frames_.front().first);
-  for (const Frame& frame : frames_) bytes += encode_frame(frame.first, frame.events);
+  std::string bytes = encode_header(records_.empty() ? next_ : records_.front().first);
+  for (const Record& record : records_) bytes += encode_record(record.first, record.events);
   if (Status s = write_durably(files_, path_, bytes); !s.ok()) return s;
   auto file = files_.open(path_, false);
   if (!file) return file.error();
@@ -130,19 +130,19 @@ Status Journal::rewrite() {
   return {};
 }
 
-Result<std::uint64_t> Journal::append(std::span<const InputEvent> frame) {
+Result<std::uint64_t> Journal::append(std::span<const InputEvent> frames) {
   const std::lock_guard lock(mutex_);
-  if (frame.empty() || frame.size() > journal_max_frame_events) {
+  if (frames.empty() || frames.size() > journal_max_record_events) {
     return Error{ErrorCode::invalid,
-                 "an input frame holds 1 to " + std::to_string(journal_max_frame_events) + " events"};
+                 "a journal record holds 1 to " + std::to_string(journal_max_record_events) + " events"};
   }
-  if (kept_ + frame.size() > journal_max_events) {
+  if (kept_ + frames.size() > journal_max_events) {
     return Error{ErrorCode::no_space, "the input journal " + path_ + " is full: nothing takes its events"};
   }
   if (broken_ || !file_) {
     if (Status s = rewrite(); !s.ok()) return s.error();
   }
-  const std::string bytes = encode_frame(next_, frame);
+  const std::string bytes = encode_record(next_, frames);
   Status status = file_->append(bytes);
   if (status.ok()) status = file_->sync();
   if (!status.ok()) {
@@ -150,27 +150,27 @@ Result<std::uint64_t> Journal::append(std::span<const InputEvent> frame) {
     return status.error();
   }
   file_bytes_ += bytes.size();
-  frames_.push_back({next_, {frame.begin(), frame.end()}});
-  kept_ += frame.size();
-  next_ += frame.size();
+  records_.push_back({next_, {frames.begin(), frames.end()}});
+  kept_ += frames.size();
+  next_ += frames.size();
   return next_ - 1;
 }
 
 pb::InputEvents Journal::after(std::uint64_t sequence, std::size_t max_events) const {
   const std::lock_guard lock(mutex_);
   pb::InputEvents out;
-  const auto begin = std::partition_point(frames_.begin(), frames_.end(), [&](const Frame& frame) {
-    return frame.first + frame.events.size() - 1 <= sequence;
+  const auto begin = std::partition_point(records_.begin(), records_.end(), [&](const Record& record) {
+    return record.first + record.events.size() - 1 <= sequence;
   });
-  for (auto frame = begin; frame != frames_.end(); ++frame) {
-    if (out.events_size() > 0 && static_cast<std::size_t>(out.events_size()) + frame->events.size() > max_events) break;
-    for (std::size_t i = 0; i < frame->events.size(); ++i) {
-      if (frame->first + i <= sequence) continue;
-      if (out.events().empty()) out.set_first_sequence(frame->first + i);
+  for (auto record = begin; record != records_.end(); ++record) {
+    if (out.events_size() > 0 && static_cast<std::size_t>(out.events_size()) + record->events.size() > max_events) break;
+    for (std::size_t i = 0; i < record->events.size(); ++i) {
+      if (record->first + i <= sequence) continue;
+      if (out.events().empty()) out.set_first_sequence(record->first + i);
       pb::InputEvent& event = *out.add_events();
-      event.set_type(frame->events[i].type);
-      event.set_code(frame->events[i].code);
-      event.set_value(frame->events[i].value);
+      event.set_type(record->events[i].type);
+      event.set_code(record->events[i].code);
+      event.set_value(record->events[i].value);
     }
   }
   return out;
@@ -178,10 +178,10 @@ pb::InputEvents Journal::after(std::uint64_t sequence, std::size_t max_events) c
 
 Status Journal::trim(std::uint64_t sequence) {
   const std::lock_guard lock(mutex_);
-  while (!frames_.empty() && frames_.front().first + frames_.front().events.size() - 1 <= sequence) {
-    kept_ -= frames_.front().events.size();
-    dead_ += frames_.front().events.size();
-    frames_.pop_front();
+  while (!records_.empty() && records_.front().first + records_.front().events.size() - 1 <= sequence) {
+    kept_ -= records_.front().events.size();
+    dead_ += records_.front().events.size();
+    records_.pop_front();
   }
   return dead_ > rewrite_above_dead && dead_ > kept_ ? rewrite() : Status();
 }
@@ -193,7 +193,7 @@ std::uint64_t Journal::last() const {
 
 std::uint64_t Journal::first() const {
   const std::lock_guard lock(mutex_);
-  return frames_.empty() ? next_ : frames_.front().first;
+  return records_.empty() ? next_ : records_.front().first;
 }
 
 std::size_t Journal::size() const {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // The input journal of one instance: every captured event with its sequence number, durable before it is sent or shown
-// to the instance elsewhere. A file of records (first sequence, event count, events, CRC-32), each one whole input
-// frame. A torn last record (power lost while writing) is cut off at opening. Trimming rewrites the file when half of
+// to the instance elsewhere. A file of records (first sequence, event count, events, CRC-32), each of whole input
+// frames. A torn last record (power lost while writing) is cut off at opening. Trimming rewrites the file when half of
 // it is dead. Thread safety: all functions from any thread. Invariant: sequence numbers rise by one from `first()` to
 // `last()`, also across trims and restarts.
 #pragma once
@@ -23,7 +23,7 @@ struct InputEvent {
 };
 
 inline constexpr std::size_t journal_max_events = 65536;  // unsent or unacknowledged; then append says no_space
-inline constexpr std::size_t journal_max_frame_events = 64;
+inline constexpr std::size_t journal_max_record_events = 64;
 
 class Journal {
  public:
@@ -31,9 +31,9 @@ class Journal {
   // received input up to next - 1 by another way).
   static Result<std::unique_ptr<Journal>> open(Files& files, const std::string& path, std::uint64_t next = 1);
 
-  // One frame; durable when it returns. Gives the sequence number of its last event.
-  Result<std::uint64_t> append(std::span<const InputEvent> frame);
-  // Events after `sequence`, in order, whole frames, at most about `max_events`. Empty: none.
+  // One record: frames that came together cost one sync. Durable when it returns. Gives its last event's number.
+  Result<std::uint64_t> append(std::span<const InputEvent> frames);
+  // Events after `sequence`, in order, whole records, at most about `max_events`. Empty: none.
   [[nodiscard]] pb::InputEvents after(std::uint64_t sequence, std::size_t max_events = 512) const;
   // Events up to and including `sequence` are no longer needed.
   Status trim(std::uint64_t sequence);
@@ -43,7 +43,7 @@ class Journal {
   [[nodiscard]] std::size_t size() const;     // events kept
 
  private:
-  struct Frame {
+  struct Record {
     std::uint64_t first;
     std::vector<InputEvent> events;
   };
@@ -59,7 +59,7 @@ class Journal {
   std::uint64_t next_ = 1;
   std::size_t kept_ = 0;
   std::size_t dead_ = 0;  // events in the file that are trimmed
-  std::deque<Frame> frames_;
+  std::deque<Record> records_;
   bool broken_ = false;  // a write failed: the tail must be cut before the next append
 };
 

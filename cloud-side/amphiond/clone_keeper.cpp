@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloud-side/amphiond/clone_keeper.hpp"
 
+#include <linux/input-event-codes.h>
 #include <spdlog/spdlog.h>
 #include <sys/stat.h>
 #include <zstd.h>
@@ -224,15 +225,25 @@ link::Result<link::pb::InputAck> CloneKeeper::input(const link::pb::InputEvents&
   if (!journal) return link::Error{ErrorCode::not_found, name_ + " is not in the cloud"};
   if (events.first_sequence() > journal->last() + 1) return acknowledge();  // a gap: the phone sends again from there
   if (journal->size() > journal_high_water) (void)journal->trim(reached_);
-  std::vector<link::InputEvent> frame;
+  std::vector<link::InputEvent> record;
+  std::size_t whole = 0;  // events of `record` up to the end of a frame
+  const auto keep = [&](std::size_t count) -> link::Status {
+    if (auto appended = journal->append(std::span(record).first(count)); !appended) return appended.error();
+    record.erase(record.begin(), record.begin() + static_cast<std::ptrdiff_t>(count));
+    whole = 0;
+    return {};
+  };
   std::uint64_t sequence = events.first_sequence();
   for (const auto& event : events.events()) {
     if (sequence++ <= journal->last()) continue;
-    frame.push_back(
+    record.push_back(
         {static_cast<std::uint16_t>(event.type()), static_cast<std::uint16_t>(event.code()), event.value()});
-    if (event.type() != 0 && frame.size() < link::journal_max_frame_events) continue;
-    if (auto appended = journal->append(frame); !appended) return appended.error();
-    frame.clear();
+    if (event.type() == EV_SYN && event.code() == SYN_REPORT) whole = record.size();
+    if (record.size() < link::journal_max_record_events) continue;
+    if (auto kept = keep(whole == 0 ? record.size() : whole); !kept.ok()) return kept.error();
+  }
+  if (whole > 0) {
+    if (auto kept = keep(whole); !kept.ok()) return kept.error();
   }
   wake_.notify_all();
   return acknowledge();

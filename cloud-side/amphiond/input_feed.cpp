@@ -95,7 +95,7 @@ link::Result<InputFeed::Step> InputFeed::step(CloneControl& clone) {
   if (pending_weight_ != 0) {
     if (auto settled = settle(clone); !settled) return settled.error();
   }
-  const auto events = journal_.after(reached_, 4);
+  const auto events = journal_.after(reached_, 2 * link::journal_max_record_events);
   if (events.events_size() == 0) return Step::idle;
   if (events.first_sequence() > reached_ + 1) {  // the journal was trimmed since: those events cannot be had again
     reached_ = events.first_sequence() - 1;

@@ -28,9 +28,10 @@ void FileJournal::restart(std::uint64_t next) {
   journal_ = opened(files_, path_, next);
 }
 
-void FileJournal::append(const Frame& frame) {
+void FileJournal::append(std::span<const KeyEvent> frames) {
+  static_assert(most_record_events <= link::journal_max_record_events);
   std::vector<link::InputEvent> events;
-  for (const KeyEvent& one : frame) events.push_back({one.type, one.code, one.value});
+  for (const KeyEvent& one : frames) events.push_back({one.type, one.code, one.value});
   const auto last = journal_->append(events);
   if (!last.ok()) throw std::runtime_error(last.error().text);
 }

@@ -4,6 +4,7 @@
 #pragma once
 
 #include <memory>
+#include <span>
 #include <string>
 
 #include "link/journal.hpp"
@@ -17,7 +18,7 @@ class FileJournal : public KeyJournal {
   FileJournal(link::Files& files, std::string path, std::uint64_t next);
 
   void restart(std::uint64_t next) override;
-  void append(const Frame& frame) override;
+  void append(std::span<const KeyEvent> frames) override;
   [[nodiscard]] std::vector<NumberedEvent> after(std::uint64_t sequence) const override;
   void trim(std::uint64_t sequence) override;
   [[nodiscard]] std::uint64_t last() const override { return journal_->last(); }

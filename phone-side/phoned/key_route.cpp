@@ -21,6 +21,20 @@ std::vector<Frame> frames_of(const std::deque<NumberedEvent>& events) {
   return frames;
 }
 
+// Frames together as far as a record of the journal goes; a larger frame by itself, in parts.
+std::vector<Frame> records_of(std::span<const Frame> frames) {
+  constexpr std::size_t most = KeyJournal::most_record_events;
+  std::vector<Frame> records;
+  for (const Frame& frame : frames) {
+    for (std::size_t at = 0; at < frame.size(); at += most) {
+      const auto part = std::span(frame).subspan(at, std::min(most, frame.size() - at));
+      if (records.empty() || records.back().size() + part.size() > most) records.emplace_back();
+      records.back().insert(records.back().end(), part.begin(), part.end());
+    }
+  }
+  return records;
+}
+
 }  // namespace
 
 void KeyRoute::start(Mode mode, std::uint64_t recorded) {
@@ -31,19 +45,19 @@ void KeyRoute::start(Mode mode, std::uint64_t recorded) {
   remembered_.clear();
 }
 
-void KeyRoute::deliver(const Frame& frame) {
-  if (frame.empty()) return;
-  std::vector<NumberedEvent> events;
-  for (const KeyEvent& event : frame) events.push_back({last_ + events.size() + 1, event});
-  if (mode_ == Mode::away) {
-    journal_.append(frame);
-    last_ += frame.size();
-    link_(events);
-    return;
+void KeyRoute::deliver(std::span<const Frame> frames) {
+  for (const Frame& record : records_of(frames)) {
+    std::vector<NumberedEvent> events;
+    for (const KeyEvent& event : record) events.push_back({last_ + events.size() + 1, event});
+    if (mode_ == Mode::away) journal_.append(record);
+    last_ += record.size();
+    if (mode_ == Mode::away) {
+      link_(events);
+      continue;
+    }
+    remember(events);
+    if (mode_ == Mode::local) give(events);
   }
-  last_ += frame.size();
-  remember(events);
-  if (mode_ == Mode::local) give(events);
 }
 
 void KeyRoute::give(const std::vector<NumberedEvent>& events) {
@@ -69,7 +83,7 @@ void KeyRoute::hold() { mode_ = Mode::held; }
 void KeyRoute::leave(std::uint64_t input_sequence) {
   reached(input_sequence);
   journal_.restart(input_sequence + 1);
-  for (const Frame& frame : frames_of(remembered_)) journal_.append(frame);
+  for (const Frame& record : records_of(frames_of(remembered_))) journal_.append(record);
   acknowledged_ = input_sequence;
   mode_ = Mode::away;
 }

@@ -30,7 +30,9 @@ class KeyJournal {
  public:
   virtual ~KeyJournal() = default;
   virtual void restart(std::uint64_t next) = 0;  // empty; the next event has this number
-  virtual void append(const Frame& frame) = 0;   // durable when it returns; after an error nothing of it is kept
+  // One record of whole frames, at most most_record_events: durable when it returns, nothing of it kept after an error.
+  virtual void append(std::span<const KeyEvent> frames) = 0;
+  static constexpr std::size_t most_record_events = 64;
   [[nodiscard]] virtual std::vector<NumberedEvent> after(std::uint64_t sequence) const = 0;
   virtual void trim(std::uint64_t sequence) = 0;         // forget up to and including this one
   [[nodiscard]] virtual std::uint64_t last() const = 0;  // 0: it has never held one
@@ -49,8 +51,8 @@ class KeyRoute {
   // At start. `recorded` is the durable record's sequence.
   void start(Mode mode, std::uint64_t recorded);
 
-  // Throws std::runtime_error when the journal cannot keep the frame; then it is lost, and the caller says so.
-  void deliver(const Frame& frame);
+  // Throws std::runtime_error when the journal cannot keep them; then the rest is lost, and the caller says so.
+  void deliver(std::span<const Frame> frames);
 
   // local, held: the instance's queue has received up to here.
   void reached(std::uint64_t sequence);

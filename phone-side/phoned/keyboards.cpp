@@ -161,14 +161,9 @@ void Keyboards::give() {
   while (true) {
     news_.wait(lock, [this] { return ended_ || !waiting_.empty(); });
     if (waiting_.empty()) return;
-    const Frame frame = std::move(waiting_.front());
-    waiting_.pop_front();
+    const std::vector<Frame> frames = std::exchange(waiting_, {});
     lock.unlock();
-    if (frame.empty()) {
-      callbacks_.gone();
-    } else {
-      callbacks_.frame(frame);
-    }
+    callbacks_.frames(frames);
     lock.lock();
   }
 }

@@ -1,15 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
 // The board's keyboards: every evdev device that has letters, grabbed by libevdev so that nothing else on the host
 // hears them. Devices may come and go (the input folder is watched). What was read waits here for its receiver, which
-// may write to disk: the kernel keeps 64 events of a device and forgets all of them when more come. Thread safety:
+// may write to disk and then gets all of it at once: the kernel keeps 64 events of a device and forgets all of them when more come. Thread safety:
 // run() belongs to one thread, the callbacks come from one other, all before run() returns; stop() from any.
 #pragma once
 
 #include <condition_variable>
-#include <deque>
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -22,8 +22,8 @@ namespace amphion::phoned {
 class Keyboards {
  public:
   struct Callbacks {
-    std::function<void(const Frame&)> frame;  // whole, SYN_REPORT last
-    std::function<void()> gone;               // a keyboard went away, maybe with keys held
+    // All that waits, in order: whole frames, SYN_REPORT last. An empty one: a keyboard went away, maybe with keys held.
+    std::function<void(std::span<const Frame>)> frames;
   };
 
   Keyboards(std::string folder, Callbacks callbacks);
@@ -52,7 +52,7 @@ class Keyboards {
 
   std::mutex mutex_;
   std::condition_variable news_;
-  std::deque<Frame> waiting_;  // an empty one: a keyboard went away
+  std::vector<Frame> waiting_;
   bool ended_ = false;
 };
 

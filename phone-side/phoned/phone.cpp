@@ -24,7 +24,7 @@ Phone::Phone(Config config, InstanceFactory make, std::function<void()> shutdown
              [this](const std::string& instance, const std::string& pixels) { clone_screen_.put(instance, pixels); }),
       focus_(config_.instances.size()),
       display_([this](std::span<std::uint16_t> picture) { return show(picture); }),
-      keyboards_("/dev/input", {[this](const Frame& frame) { keys(frame); }, [this] { release_keys(); }}),
+      keyboards_("/dev/input", {[this](std::span<const Frame> frames) { keys(frames); }}),
       control_({config_.control, config_.pki, config_.socket}, *this) {
   for (const InstanceConfig& one : config_.instances) {
     slots_.push_back(
@@ -61,19 +61,25 @@ void Phone::stop() {
 
 // ---- Keys and focus ----
 
-void Phone::keys(const Frame& frame) {
+void Phone::keys(std::span<const Frame> frames) {
   const std::lock_guard lock(focus_mutex_);
   const std::size_t before = focus_.focused();
-  deliver(focus_.frame(frame), before);
+  std::vector<Delivery> deliveries;
+  for (const Frame& frame : frames) {
+    for (Delivery& one : frame.empty() ? focus_.release_all() : focus_.frame(frame)) deliveries.push_back(std::move(one));
+  }
+  deliver(std::move(deliveries), before);
 }
 
-void Phone::release_keys() {
-  const std::lock_guard lock(focus_mutex_);
-  deliver(focus_.release_all(), focus_.focused());
-}
-
-void Phone::deliver(const std::vector<Delivery>& deliveries, std::size_t before) {
-  for (const Delivery& one : deliveries) slots_[one.instance]->keys(one.frame);
+// What is for the same instance goes together.
+void Phone::deliver(std::vector<Delivery> deliveries, std::size_t before) {
+  for (std::size_t i = 0; i < deliveries.size();) {
+    const std::size_t instance = deliveries[i].instance;
+    std::vector<Frame> frames;
+    for (; i < deliveries.size() && deliveries[i].instance == instance; ++i)
+      frames.push_back(std::move(deliveries[i].frame));
+    slots_[instance]->keys(frames);
+  }
   if (focus_.focused() == before) return;
   spdlog::info("{} has the focus", slots_[focus_.focused()]->name());
   display_.hurry();

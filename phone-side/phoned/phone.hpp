@@ -6,6 +6,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <span>
 #include <vector>
 
 #include "phone-side/phoned/clone_screen.hpp"
@@ -28,9 +29,8 @@ class Phone : public Commands {
   void start();
   void stop();
 
-  // Keys of the board, also from tests.
-  void keys(const Frame& frame);
-  void release_keys();
+  // Keys of the board, also from tests; an empty frame: a keyboard went away, nobody will release its keys.
+  void keys(std::span<const Frame> frames);
   [[nodiscard]] std::uint16_t control_port() const { return control_.port(); }
 
   [[nodiscard]] nlohmann::json execute(const Request& request, const Progress& progress) override;
@@ -43,7 +43,7 @@ class Phone : public Commands {
   [[nodiscard]] Slot& slot(const std::string& name) const { return *slots_[index_of(name)]; }
   [[nodiscard]] nlohmann::json list();
   [[nodiscard]] std::size_t focused();
-  void deliver(const std::vector<Delivery>& deliveries, std::size_t before);
+  void deliver(std::vector<Delivery> deliveries, std::size_t before);
   [[nodiscard]] std::vector<std::string> show(std::span<std::uint16_t> picture);
   void ask_for_screen(const std::string& instance);
 

@@ -321,14 +321,14 @@ void Slot::stop() {
 
 // ---- Keys ----
 
-void Slot::keys(const Frame& frame) {
+void Slot::keys(std::span<const Frame> frames) {
   const std::lock_guard lock(keys_mutex_);
   if (!route_) return;
   route_->reached(reached_);
   try {
-    route_->deliver(frame);
+    route_->deliver(frames);
   } catch (const std::runtime_error& error) {
-    spdlog::error("{}: a key is lost, the input journal does not take it: {}", name(), error.what());
+    spdlog::error("{}: keys are lost, the input journal does not take them: {}", name(), error.what());
   }
 }
 

@@ -11,6 +11,7 @@
 #include <mutex>
 #include <nlohmann/json.hpp>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -77,7 +78,7 @@ class Slot {
   void stop();
   void give_up_moves();  // as far as they can be; does not wait
 
-  void keys(const Frame& frame);
+  void keys(std::span<const Frame> frames);
   [[nodiscard]] View view();
   [[nodiscard]] nlohmann::json summary();
   [[nodiscard]] nlohmann::json journal();

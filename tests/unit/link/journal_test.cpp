@@ -96,10 +96,10 @@ TEST(Journal, IsBounded) {
   MemoryFiles files;
   auto journal = open(files);
   EXPECT_EQ(journal->append({}).error().code, ErrorCode::invalid);
-  const std::vector<InputEvent> largest(journal_max_frame_events);
-  const std::vector<InputEvent> larger(journal_max_frame_events + 1);
+  const std::vector<InputEvent> largest(journal_max_record_events);
+  const std::vector<InputEvent> larger(journal_max_record_events + 1);
   EXPECT_EQ(journal->append(larger).error().code, ErrorCode::invalid);
-  for (std::size_t i = 0; i < journal_max_events / journal_max_frame_events; ++i) ASSERT_TRUE(journal->append(largest));
+  for (std::size_t i = 0; i < journal_max_events / journal_max_record_events; ++i) ASSERT_TRUE(journal->append(largest));
   EXPECT_EQ(journal->append(frame(1)).error().code, ErrorCode::no_space);
   EXPECT_LE(journal->after(0, 512).events_size(), 512);
   EXPECT_EQ(open(files)->last(), journal_max_events);

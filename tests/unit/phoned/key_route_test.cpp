@@ -26,6 +26,8 @@ class KeyRouteTest : public testing::Test {
   }
   void SetUp() override { open(KeyRoute::Mode::local, 0); }
 
+  void deliver(const Frame& frame) { route_->deliver({&frame, 1}); }
+
   static std::vector<std::uint64_t> numbers(const std::vector<NumberedEvent>& events) {
     std::vector<std::uint64_t> all;
     for (const auto& one : events) all.push_back(one.sequence);
@@ -43,55 +45,71 @@ using Numbers = std::vector<std::uint64_t>;
 
 TEST_F(KeyRouteTest, LocalKeysGoToTheInstanceAndTouchNoDisk) {
   const int before = files_.changes();
-  route_->deliver(tap(KEY_A));
-  route_->deliver(tap(KEY_B));
+  deliver(tap(KEY_A));
+  deliver(tap(KEY_B));
   EXPECT_EQ(numbers(local_), (Numbers{1, 2, 3, 4}));
   EXPECT_TRUE(sent_.empty());
   EXPECT_EQ(files_.changes(), before);
 }
 
 TEST_F(KeyRouteTest, DockJournalsWhatTheInstanceHasNotReceived) {
-  route_->deliver(tap(KEY_A));
-  route_->deliver(tap(KEY_B));
+  deliver(tap(KEY_A));
+  deliver(tap(KEY_B));
   route_->hold();
-  route_->deliver(tap(KEY_C));
+  deliver(tap(KEY_C));
   EXPECT_EQ(local_.size(), 4u) << "held back while it stops";
   route_->leave(3);  // in the middle of the second frame
   EXPECT_EQ(numbers(route_->waiting()), (Numbers{4, 5, 6}));
-  route_->deliver(tap(KEY_D));
+  deliver(tap(KEY_D));
   EXPECT_EQ(numbers(sent_), (Numbers{7, 8}));
   EXPECT_EQ(numbers(route_->waiting()), (Numbers{4, 5, 6, 7, 8}));
 }
 
+TEST_F(KeyRouteTest, KeysThatWaitTogetherAreSyncedTogether) {
+  route_->hold();
+  route_->leave(0);
+  const int start = files_.changes();
+  deliver(tap(KEY_A));
+  const int one = files_.changes() - start;
+  route_->deliver(std::vector(31, tap(KEY_B)));
+  EXPECT_EQ(files_.changes(), start + 2 * one);
+  route_->deliver(std::vector(33, tap(KEY_C)));
+  EXPECT_EQ(files_.changes(), start + 4 * one) << "more than a record holds";
+  EXPECT_EQ(sent_.size(), 130u);
+  files_.power_off();
+  open(KeyRoute::Mode::away, 0);
+  EXPECT_EQ(numbers(route_->waiting()), numbers(sent_));
+}
+
 TEST_F(KeyRouteTest, AwayKeysSurviveAPowerCut) {
-  route_->deliver(tap(KEY_A));
+  deliver(tap(KEY_A));
   route_->hold();
   route_->leave(2);
-  route_->deliver(tap(KEY_B));
+  deliver(tap(KEY_B));
   files_.power_off();
   open(KeyRoute::Mode::away, 2);
   EXPECT_EQ(numbers(route_->waiting()), (Numbers{3, 4}));
-  route_->deliver(tap(KEY_C));
+  deliver(tap(KEY_C));
   EXPECT_EQ(numbers(sent_), (Numbers{3, 4, 5, 6}));
 }
 
 TEST_F(KeyRouteTest, AbortedDockDeliversEverythingOnce) {
-  route_->deliver(tap(KEY_A));
+  deliver(tap(KEY_A));
   route_->hold();
-  route_->deliver(tap(KEY_B));
+  deliver(tap(KEY_B));
   route_->leave(1);
-  route_->deliver(tap(KEY_C));
+  deliver(tap(KEY_C));
   route_->stay();
   EXPECT_EQ(numbers(local_), (Numbers{1, 2, 3, 4, 5, 6}));
-  route_->deliver(tap(KEY_D));
+  deliver(tap(KEY_D));
   EXPECT_EQ(numbers(local_), (Numbers{1, 2, 3, 4, 5, 6, 7, 8}));
 }
 
 TEST_F(KeyRouteTest, DockAfterAnAbortedDockJournalsAgainFromTheRightNumber) {
-  route_->deliver(tap(KEY_A));
+  deliver(tap(KEY_A));
   route_->hold();
   route_->leave(0);
-  route_->deliver(tap(KEY_B));
+  deliver(tap(KEY_B));
   route_->stay();
   route_->hold();
   route_->leave(2);
@@ -103,7 +121,7 @@ TEST_F(KeyRouteTest, DockAfterAnAbortedDockJournalsAgainFromTheRightNumber) {
 
 TEST_F(KeyRouteTest, AbortBeforeTheStopLosesNothing) {
   route_->hold();
-  route_->deliver(tap(KEY_A));
+  deliver(tap(KEY_A));
   route_->stay();
   EXPECT_EQ(numbers(local_), (Numbers{1, 2}));
 }
@@ -111,8 +129,8 @@ TEST_F(KeyRouteTest, AbortBeforeTheStopLosesNothing) {
 TEST_F(KeyRouteTest, AcknowledgedKeysAreNotWaitedFor) {
   route_->hold();
   route_->leave(0);
-  route_->deliver(tap(KEY_A));
-  route_->deliver(tap(KEY_B));
+  deliver(tap(KEY_A));
+  deliver(tap(KEY_B));
   route_->acknowledged(2);
   EXPECT_EQ(numbers(route_->waiting()), (Numbers{3, 4}));
   route_->acknowledged(1);
@@ -124,19 +142,19 @@ TEST_F(KeyRouteTest, AcknowledgedKeysAreNotWaitedFor) {
 TEST_F(KeyRouteTest, HomecomingDeliversTheRest) {
   route_->hold();
   route_->leave(0);
-  for (const std::uint16_t code : std::initializer_list<std::uint16_t>{KEY_A, KEY_B, KEY_C}) route_->deliver(tap(code));
+  for (const std::uint16_t code : std::initializer_list<std::uint16_t>{KEY_A, KEY_B, KEY_C}) deliver(tap(code));
   route_->acknowledged(2);
   route_->arrive(4);
   EXPECT_EQ(numbers(local_), (Numbers{5, 6}));
-  route_->deliver(tap(KEY_D));
+  deliver(tap(KEY_D));
   EXPECT_EQ(numbers(local_), (Numbers{5, 6, 7, 8}));
 }
 
 TEST_F(KeyRouteTest, PowerCutBetweenPreparedAndStartStillDeliversTheRest) {
   route_->hold();
   route_->leave(0);
-  route_->deliver(tap(KEY_A));
-  route_->deliver(tap(KEY_B));
+  deliver(tap(KEY_A));
+  deliver(tap(KEY_B));
   files_.power_off();
   open(KeyRoute::Mode::away, 2);
   route_->arrive(2);
@@ -146,10 +164,10 @@ TEST_F(KeyRouteTest, PowerCutBetweenPreparedAndStartStillDeliversTheRest) {
 TEST_F(KeyRouteTest, ColdBootDoesNotReplayOldKeys) {
   route_->hold();
   route_->leave(0);
-  route_->deliver(tap(KEY_A));
+  deliver(tap(KEY_A));
   open(KeyRoute::Mode::local, 0);
   EXPECT_TRUE(local_.empty());
-  route_->deliver(tap(KEY_B));
+  deliver(tap(KEY_B));
   EXPECT_EQ(numbers(local_), (Numbers{3, 4})) << "numbers are never used twice";
 }
 
@@ -157,10 +175,10 @@ TEST_F(KeyRouteTest, FailingJournalIsSaidAndNumbersStayWhole) {
   route_->hold();
   route_->leave(0);
   files_.fail_after(0);
-  EXPECT_THROW(route_->deliver(tap(KEY_A)), std::runtime_error);
+  EXPECT_THROW(deliver(tap(KEY_A)), std::runtime_error);
   EXPECT_TRUE(sent_.empty());
   files_.fail_after(-1);
-  route_->deliver(tap(KEY_B));
+  deliver(tap(KEY_B));
   EXPECT_EQ(numbers(sent_), (Numbers{1, 2}));
 }
 

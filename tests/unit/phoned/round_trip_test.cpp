@@ -50,6 +50,7 @@ class RoundTrip : public testing::Test {
     ASSERT_TRUE(eventually([&] { return state()["cloud"]["connected"] == true; }));
   }
   void stop() { phone_.reset(); }
+  void type(const Frame& frame) { phone_->keys({&frame, 1}); }
 
   template <typename Condition>
   static bool eventually(Condition condition) {
@@ -115,10 +116,10 @@ TEST_F(RoundTrip, DockCarriesMemoryDiskAndState) {
 }
 
 TEST_F(RoundTrip, KeysOfADockedInstanceReachTheClone) {
-  phone_->keys(fakes::tap(30));
+  type(fakes::tap(30));
   (void)command(Operation::dock);
-  phone_->keys(fakes::tap(31));
-  phone_->keys(fakes::tap(32));
+  type(fakes::tap(31));
+  type(fakes::tap(32));
   EXPECT_EQ(live().received.size(), 2u);
   ASSERT_TRUE(eventually([&] { return cloud_->keys().size() == 4; }));
   EXPECT_EQ(cloud_->keys()[0].code(), 31u);
@@ -128,20 +129,20 @@ TEST_F(RoundTrip, KeysOfADockedInstanceReachTheClone) {
 
 TEST_F(RoundTrip, KeysTheGuestHadNoRoomForGoOnInTheCloud) {
   live().deaf = true;
-  phone_->keys(fakes::tap(30));
+  type(fakes::tap(30));
   (void)command(Operation::dock);
-  phone_->keys(fakes::tap(31));
+  type(fakes::tap(31));
   ASSERT_TRUE(eventually([&] { return cloud_->keys().size() == 4; }));
   EXPECT_EQ(cloud_->keys()[0].code(), 30u);
 }
 
 TEST_F(RoundTrip, KeysTypedWhileTheLinkIsCutArriveLaterOnce) {
   (void)command(Operation::dock);
-  phone_->keys(fakes::tap(30));
+  type(fakes::tap(30));
   ASSERT_TRUE(eventually([&] { return cloud_->keys().size() == 2; }));
   cloud_->cut();
-  phone_->keys(fakes::tap(31));
-  phone_->keys(fakes::tap(32));
+  type(fakes::tap(31));
+  type(fakes::tap(32));
   ASSERT_TRUE(eventually([&] { return cloud_->keys().size() == 6; }));
   EXPECT_EQ(cloud_->keys()[2].code(), 31u);
   EXPECT_EQ(cloud_->keys()[4].code(), 32u);
@@ -150,7 +151,7 @@ TEST_F(RoundTrip, KeysTypedWhileTheLinkIsCutArriveLaterOnce) {
 TEST_F(RoundTrip, KeysTheCloudDroppedAreSentAgainThoughOtherMessagesFlow) {
   (void)command(Operation::dock);
   cloud_->deaf = true;
-  phone_->keys(fakes::tap(30));
+  type(fakes::tap(30));
   (void)state();  // answered after the keys have arrived
   cloud_->deaf = false;
   EXPECT_TRUE(eventually([&] { return state()["cloud"]["connected"] == true && cloud_->keys().size() == 2; }));
@@ -221,8 +222,8 @@ TEST_F(RoundTrip, OthersLookAndTypeWhileItMoves) {
   });
   std::thread types([&] {
     for (int i = 0; i < taps; ++i) {
-      phone_->keys({{EV_KEY, code_of(i), 1}, {EV_SYN, SYN_REPORT, 0}});
-      phone_->keys({{EV_KEY, code_of(i), 0}, {EV_SYN, SYN_REPORT, 0}});
+      type({{EV_KEY, code_of(i), 1}, {EV_SYN, SYN_REPORT, 0}});
+      type({{EV_KEY, code_of(i), 0}, {EV_SYN, SYN_REPORT, 0}});
     }
   });
   EXPECT_EQ(command(Operation::dock)["place"], "cloud");
@@ -245,12 +246,12 @@ TEST_F(RoundTrip, KeysThatTheCloneNeverGotComeHome) {
   live().state = sealed_state();
   (void)command(Operation::dock);
   cloud_->deaf = true;
-  phone_->keys(fakes::tap(30));
-  phone_->keys(fakes::tap(31));
+  type(fakes::tap(30));
+  type(fakes::tap(31));
   (void)command(Operation::undock);
   ASSERT_EQ(live().received.size(), 4u);
   EXPECT_EQ(live().received[0].event.code, 30u);
-  phone_->keys(fakes::tap(32));
+  type(fakes::tap(32));
   EXPECT_EQ(live().received.back().sequence, 6u);
 }
 
@@ -258,12 +259,12 @@ TEST_F(RoundTrip, PhoneSwitchedOffWhileDockedUndocksWithoutItsCopy) {
   live().state = sealed_state();
   live().write(5, "kept");
   (void)command(Operation::dock);
-  phone_->keys(fakes::tap(30));
+  type(fakes::tap(30));
   ASSERT_TRUE(eventually([&] { return cloud_->keys().size() == 2; }));
   stop();
   start();
   EXPECT_EQ(state_of(), "docked");
-  phone_->keys(fakes::tap(31));
+  type(fakes::tap(31));
   ASSERT_TRUE(eventually([&] { return cloud_->keys().size() == 4; }));
   const json answer = command(Operation::undock);
   EXPECT_EQ(live().text(5), "kept");
@@ -289,7 +290,7 @@ TEST_F(RoundTrip, RefusedDockLeavesItRunning) {
   EXPECT_EQ(refusal(Operation::dock), "work was not docked: the disk of the cloud is full: work");
   EXPECT_EQ(state_of(), "running");
   EXPECT_TRUE(live().running);
-  phone_->keys(fakes::tap(30));
+  type(fakes::tap(30));
   EXPECT_EQ(live().received.size(), 2u);
 }
 

@@ -142,7 +142,7 @@ TEST_F(SlotStart, KeysOfADockedInstanceAreKeptAcrossARestart) {
   mine.place = SIDE_CLOUD;
   mine.input_sequence = 10;
   store(mine);
-  start().keys(fakes::tap(30));
+  start().keys(std::vector<Frame>{fakes::tap(30)});
   EXPECT_EQ(slot_->journal()["waiting"], 2u);
   slot_.reset();
   EXPECT_EQ(start().journal()["last"], 12u);
