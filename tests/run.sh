@@ -2,8 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The whole test suite, in the order in which a failure is cheapest to find. Called by `make test`, which has set the
 # machine up and built everything. Each step prints its time; the first failure ends the run.
-# Usage: tests/run.sh [STEP...]   steps: form toolchain unit cloud phone faults (default: form
-# toolchain unit cloud phone; docs/STATUS.md says what keeps the last one out)
+# Usage: tests/run.sh [STEP...]   steps, and their order: form toolchain unit cloud phone faults (default: all)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -25,7 +24,7 @@ run() {
   fi
 }
 
-[ $# -gt 0 ] || set -- form toolchain unit cloud phone
+[ $# -gt 0 ] || set -- form toolchain unit cloud phone faults
 for step in "$@"; do
   declare -F "step_$step" >/dev/null || { echo "tests/run.sh: unknown step '$step' (form, toolchain, unit, cloud, phone, faults)" >&2; exit 2; }
   run "$step"
