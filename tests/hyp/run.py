@@ -22,7 +22,7 @@ SUITE = ROOT / "tests" / "hyp" / "host" / "tests.suite"
 CACHE = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cache" / "amphion"))
 # Debian 12's traps less than a Cortex-A7: it does not know HCR.TIDCP.
 QEMU = CACHE / "qemu-clone" / "bin" / "qemu-system-arm"
-SILENCE_S = 60  # says "it hangs", never "it is slow"
+SILENCE_S = 30  # says "it hangs", never "it is slow"
 
 
 def expected() -> dict[str, int]:

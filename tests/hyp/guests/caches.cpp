@@ -44,10 +44,10 @@ void all_sets_and_ways() {
 }
 
 void by_address(u32 address) {
-  OPERATION("c7, c10, 1", address);  // DCCMVAC
-  OPERATION("c7, c11, 1", address);  // DCCMVAU
-  OPERATION("c7, c14, 1", address);  // DCCIMVAC
-  OPERATION("c7, c5, 1", address);   // ICIMVAU
+  OPERATION("c7, c10, 1", address);           // DCCMVAC
+  OPERATION("c7, c11, 1", address);           // DCCMVAU
+  OPERATION("c7, c14, 1", address);           // DCCIMVAC
+  OPERATION("c7, c5, 1", address);            // ICIMVAU
   OPERATION("c8, c7, 1", address & ~0xfffu);  // TLBIMVA
 }
 

@@ -18,9 +18,14 @@ void check_last(u32 address, u32 bytes, bool write, u32 data) {
   if (write) CHECK_EQUAL(read32(echo_data), data);
 }
 
-#define LOADED(instruction, address) ([](u32 where) { \
-    u32 value; __asm__ volatile(instruction " %0, [%1]" : "=r"(value) : "r"(where) : "memory"); return value; }(address))
-#define STORE(instruction, value, address) __asm__ volatile(instruction " %0, [%1]" ::"r"(value), "r"(address) : "memory")
+#define LOADED(instruction, address)                                                 \
+  ([](u32 where) {                                                                   \
+    u32 value;                                                                       \
+    __asm__ volatile(instruction " %0, [%1]" : "=r"(value) : "r"(where) : "memory"); \
+    return value;                                                                    \
+  }(address))
+#define STORE(instruction, value, address) \
+  __asm__ volatile(instruction " %0, [%1]" ::"r"(value), "r"(address) : "memory")
 
 u32 extended(u32 value, u32 bits) {
   const u32 shift = 32 - bits;
@@ -52,39 +57,63 @@ void check_widths() {
 }
 
 // r0 to r14, also those that other modes have for themselves. The address stands in another register.
-#define CHECK_REGISTER(reg, from) do { \
-    u32 value; \
-    __asm__ volatile("push {r4-r12, lr}\n mov " from ", %1\n ldr " reg ", [" from "]\n mov r0, " reg "\n pop {r4-r12, lr}\n" \
-                     "mov %0, r0" : "=r"(value) : "r"(echo.base) : "r0", "r1", "r2", "r3", "memory"); \
-    CHECK_EQUAL(value, pattern(echo.base)); \
+#define CHECK_REGISTER(reg, from)                                                                    \
+  do {                                                                                               \
+    u32 value;                                                                                       \
+    __asm__ volatile("push {r4-r12, lr}\n mov " from ", %1\n ldr " reg ", [" from "]\n mov r0, " reg \
+                     "\n pop {r4-r12, lr}\n"                                                         \
+                     "mov %0, r0"                                                                    \
+                     : "=r"(value)                                                                   \
+                     : "r"(echo.base)                                                                \
+                     : "r0", "r1", "r2", "r3", "memory");                                            \
+    CHECK_EQUAL(value, pattern(echo.base));                                                          \
   } while (false)
 
 void check_registers() {
-  CHECK_REGISTER("r0", "r1"); CHECK_REGISTER("r1", "r0"); CHECK_REGISTER("r2", "r0"); CHECK_REGISTER("r3", "r0");
-  CHECK_REGISTER("r4", "r0"); CHECK_REGISTER("r5", "r0"); CHECK_REGISTER("r6", "r0"); CHECK_REGISTER("r7", "r0");
-  CHECK_REGISTER("r8", "r0"); CHECK_REGISTER("r9", "r0"); CHECK_REGISTER("r10", "r0"); CHECK_REGISTER("r11", "r0");
-  CHECK_REGISTER("r12", "r0"); CHECK_REGISTER("lr", "r0"); CHECK_REGISTER("r0", "r0");
+  CHECK_REGISTER("r0", "r1");
+  CHECK_REGISTER("r1", "r0");
+  CHECK_REGISTER("r2", "r0");
+  CHECK_REGISTER("r3", "r0");
+  CHECK_REGISTER("r4", "r0");
+  CHECK_REGISTER("r5", "r0");
+  CHECK_REGISTER("r6", "r0");
+  CHECK_REGISTER("r7", "r0");
+  CHECK_REGISTER("r8", "r0");
+  CHECK_REGISTER("r9", "r0");
+  CHECK_REGISTER("r10", "r0");
+  CHECK_REGISTER("r11", "r0");
+  CHECK_REGISTER("r12", "r0");
+  CHECK_REGISTER("lr", "r0");
+  CHECK_REGISTER("r0", "r0");
 }
 
 // In each mode: its own sp and lr are loaded, those of SVC stay.
-#define CHECK_BANK(mode, reg) do { \
-    register u32 address __asm__("r0") = echo.base; \
-    register u32 sp_change __asm__("r1"); \
-    register u32 lr_change __asm__("r2"); \
-    register u32 value __asm__("r3"); \
-    __asm__ volatile("mov r1, sp\n mov r2, lr\n cps #" mode "\n ldr " reg ", [r0]\n mov r3, " reg "\n cps #0x13\n" \
-                     "eor r1, r1, sp\n eor r2, r2, lr" \
-                     : "=&r"(value), "=&r"(sp_change), "=&r"(lr_change) : "r"(address) : "memory"); \
-    const u32 change = sp_change | lr_change, loaded = value; \
-    CHECK_EQUAL(loaded, pattern(echo.base)); \
-    CHECK_EQUAL(change, 0); \
+#define CHECK_BANK(mode, reg)                                                                     \
+  do {                                                                                            \
+    register u32 address __asm__("r0") = echo.base;                                               \
+    register u32 sp_change __asm__("r1");                                                         \
+    register u32 lr_change __asm__("r2");                                                         \
+    register u32 value __asm__("r3");                                                             \
+    __asm__ volatile("mov r1, sp\n mov r2, lr\n cps #" mode "\n ldr " reg ", [r0]\n mov r3, " reg \
+                     "\n cps #0x13\n"                                                             \
+                     "eor r1, r1, sp\n eor r2, r2, lr"                                            \
+                     : "=&r"(value), "=&r"(sp_change), "=&r"(lr_change)                           \
+                     : "r"(address)                                                               \
+                     : "memory");                                                                 \
+    const u32 change = sp_change | lr_change, loaded = value;                                     \
+    CHECK_EQUAL(loaded, pattern(echo.base));                                                      \
+    CHECK_EQUAL(change, 0);                                                                       \
   } while (false)
 
 void check_banked_registers() {
-  CHECK_BANK("0x11", "sp"); CHECK_BANK("0x11", "lr");
-  CHECK_BANK("0x12", "sp"); CHECK_BANK("0x12", "lr");
-  CHECK_BANK("0x17", "sp"); CHECK_BANK("0x17", "lr");
-  CHECK_BANK("0x1b", "sp"); CHECK_BANK("0x1b", "lr");
+  CHECK_BANK("0x11", "sp");
+  CHECK_BANK("0x11", "lr");
+  CHECK_BANK("0x12", "sp");
+  CHECK_BANK("0x12", "lr");
+  CHECK_BANK("0x17", "sp");
+  CHECK_BANK("0x17", "lr");
+  CHECK_BANK("0x1b", "sp");
+  CHECK_BANK("0x1b", "lr");
   CHECK_BANK("0x1f", "sp");  // SYS mode has no lr but the program's
 }
 
@@ -93,19 +122,25 @@ void check_fiq_registers() {
   u32 fiq, mine;
   __asm__ volatile(
       "mov r8, #77\n mov r0, %2\n cps #0x11\n ldr r8, [r0]\n mov r1, r8\n cps #0x13\n mov r2, r8\n"
-      "mov %0, r1\n mov %1, r2" : "=&r"(fiq), "=&r"(mine) : "r"(echo.base) : "r0", "r1", "r2", "r8", "memory");
+      "mov %0, r1\n mov %1, r2"
+      : "=&r"(fiq), "=&r"(mine)
+      : "r"(echo.base)
+      : "r0", "r1", "r2", "r8", "memory");
   CHECK_EQUAL(fiq, pattern(echo.base));
   CHECK_EQUAL(mine, 77);
 }
 
 // Several registers, write-back, exclusive, unaligned or 64 bits wide: HSR describes none of these.
-#define CHECK_NOT_DESCRIBED(words) do { \
-    const u32 accesses = read32(echo_count); \
-    const Fault fault = fault_of([] { __asm__ volatile("mov r0, %0\n" words ::"r"(echo.base) : "r0", "r1", "r2", "r3", "memory"); }); \
-    CHECK(fault.kind == Kind::data); \
-    CHECK_EQUAL(fault.count, 1); \
-    CHECK_EQUAL(fault.address & ~7u, echo.base); \
-    CHECK_EQUAL(read32(echo_count), accesses); \
+#define CHECK_NOT_DESCRIBED(words)                                                                \
+  do {                                                                                            \
+    const u32 accesses = read32(echo_count);                                                      \
+    const Fault fault = fault_of([] {                                                             \
+      __asm__ volatile("mov r0, %0\n" words ::"r"(echo.base) : "r0", "r1", "r2", "r3", "memory"); \
+    });                                                                                           \
+    CHECK(fault.kind == Kind::data);                                                              \
+    CHECK_EQUAL(fault.count, 1);                                                                  \
+    CHECK_EQUAL(fault.address & ~7u, echo.base);                                                  \
+    CHECK_EQUAL(read32(echo_count), accesses);                                                    \
   } while (false)
 
 void check_not_described() {

@@ -23,7 +23,9 @@ bool taken(u32 intid, u32 count) {
 
 // As long as it is high it comes again; then never.
 void check_level() {
-  own().hook = [](u32) { if (own().taken[level] == 3) set(level, false); };
+  own().hook = [](u32) {
+    if (own().taken[level] == 3) set(level, false);
+  };
   gic::enable(level);
   set(level, true);
   CHECK(taken(level, 3));

@@ -63,7 +63,8 @@ void guest_main() {
                             machine::ram_base + memory_bytes, 0x8000'0000u, 0xffff'fffcu}) {
     check_nobodys(address);
   }
-  for (const u32 address : {machine::ram_base + memory_bytes, 0x8000'0000u, 0xffff'f000u}) check_not_executable(address);
+  for (const u32 address : {machine::ram_base + memory_bytes, 0x8000'0000u, 0xffff'f000u})
+    check_not_executable(address);
   for (const u32 page : {600u, 601u, 4095u}) check_discarded(page);
   check_bound();
 }

@@ -22,9 +22,10 @@ void write_code(u32 value) {
   __asm__ volatile(
       "mcr p15, 0, %0, c7, c11, 1\n"  // DCCMVAU
       "dsb\n"
-      "mcr p15, 0, %0, c7, c5, 1\n"   // ICIMVAU
-      "mcr p15, 0, %0, c7, c5, 7\n"   // BPIMVA
-      "dsb\n isb" ::"r"(address) : "memory");
+      "mcr p15, 0, %0, c7, c5, 1\n"  // ICIMVAU
+      "mcr p15, 0, %0, c7, c5, 7\n"  // BPIMVA
+      "dsb\n isb" ::"r"(address)
+      : "memory");
 }
 
 volatile u32 written = 0, seen = 0, wrong = 0;

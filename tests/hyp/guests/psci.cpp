@@ -95,7 +95,12 @@ void check_on_and_off() {
     wait_until_off(1);
     CHECK_EQUAL(runs, round);
   }
-  CHECK_EQUAL(start_vcpu(1, [] { while (runs != 0) {} }), psci::success);
+  CHECK_EQUAL(start_vcpu(1,
+                         [] {
+                           while (runs != 0) {
+                           }
+                         }),
+              psci::success);
   CHECK_EQUAL(start_vcpu(1, nullptr), psci::already_on);
   CHECK_EQUAL(call(psci::affinity_info, 1).value, psci::is_on);
   runs = 0;

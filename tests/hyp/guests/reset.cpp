@@ -16,7 +16,12 @@ void guest_main() {
   if (life == 3) return;
   hyp::write32(kept, life + 1);
   hyp::write32(mark, 0x600d'600d);
-  CHECK_EQUAL(start_vcpu(1, [] { for (;;) {} }), psci::success);
+  CHECK_EQUAL(start_vcpu(1,
+                         [] {
+                           for (;;) {
+                           }
+                         }),
+              psci::success);
   spin_us(500);
   call(psci::system_reset);
   FAIL("SYSTEM_RESET came back");

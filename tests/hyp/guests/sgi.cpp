@@ -70,8 +70,10 @@ void guest_main() {
   CHECK(taken(pong, 1));
   CHECK_EQUAL(source_of(own().last_acknowledged), 1);
   for (u32 round = 1; round <= rounds; ++round) {
-    if (round % 2 != 0) gic::send(ping, 2);
-    else gic::send_filtered(ping, gic::sgi_others);
+    if (round % 2 != 0)
+      gic::send(ping, 2);
+    else
+      gic::send_filtered(ping, gic::sgi_others);
     CHECK(taken(pong, round + 1));
   }
   CHECK_EQUAL(state_of(1).taken[ping], rounds);

@@ -27,9 +27,19 @@ struct Timer {
   u32 (*value)();
 };
 
-#define REGISTER_32(words) [] { u32 v; __asm__ volatile("isb\n mrc p15, 0, %0, " words : "=r"(v)::"memory"); return v; }
+#define REGISTER_32(words)                                                \
+  [] {                                                                    \
+    u32 v;                                                                \
+    __asm__ volatile("isb\n mrc p15, 0, %0, " words : "=r"(v)::"memory"); \
+    return v;                                                             \
+  }
 #define SET_32(words) [](u32 v) { __asm__ volatile("mcr p15, 0, %0, " words "\n isb" ::"r"(v) : "memory"); }
-#define REGISTER_64(op) [] { u64 v; __asm__ volatile("isb\n mrrc p15, " op ", %Q0, %R0, c14" : "=r"(v)::"memory"); return v; }
+#define REGISTER_64(op)                                                            \
+  [] {                                                                             \
+    u64 v;                                                                         \
+    __asm__ volatile("isb\n mrrc p15, " op ", %Q0, %R0, c14" : "=r"(v)::"memory"); \
+    return v;                                                                      \
+  }
 #define SET_64(op) [](u64 v) { __asm__ volatile("mcrr p15, " op ", %Q0, %R0, c14\n isb" ::"r"(v) : "memory"); }
 
 constexpr Timer timers[] = {

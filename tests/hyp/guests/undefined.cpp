@@ -10,14 +10,19 @@ using namespace amphion;
 
 namespace {
 
-#define READS(words) ([] { u32 value; __asm__ volatile(words : "=r"(value)); return value; }())
+#define READS(words)                       \
+  ([] {                                    \
+    u32 value;                             \
+    __asm__ volatile(words : "=r"(value)); \
+    return value;                          \
+  }())
 #define WRITES(words, value) __asm__ volatile(words ::"r"(value))
 #define UNDEFINED(words) CHECK(undefined([] { __asm__ volatile(".arch_extension sec\n" words ::: "r0", "r1"); }))
 
 void check_undefined() {
   UNDEFINED("smc #0");
   UNDEFINED("smc #15");
-  UNDEFINED("mrc p15, 4, r0, c1, c1, 0");   // HCR
+  UNDEFINED("mrc p15, 4, r0, c1, c1, 0");  // HCR
   UNDEFINED("mcr p15, 4, r0, c1, c1, 0");
   UNDEFINED("mrrc p15, 6, r0, r1, c2");     // VTTBR
   UNDEFINED("mrrc p15, 4, r0, r1, c14");    // CNTVOFF
@@ -25,25 +30,25 @@ void check_undefined() {
   UNDEFINED("mrc p15, 0, r0, c1, c1, 0");   // SCR
   UNDEFINED("mrc p14, 1, r0, c0, c0, 0");   // trace
   UNDEFINED("mrc p5, 0, r0, c0, c0, 0");
-  UNDEFINED("ldc p14, c5, [sp]");           // DBGDTRTX
+  UNDEFINED("ldc p14, c5, [sp]");  // DBGDTRTX
   UNDEFINED("udf #0");
 }
 
 void check_hidden() {
-  WRITES("mcr p15, 0, %0, c9, c12, 0", 1);                  // PMCR: counters on
-  WRITES("mcr p15, 0, %0, c9, c12, 1", 0x8000'0000);        // PMCNTENSET
+  WRITES("mcr p15, 0, %0, c9, c12, 0", 1);            // PMCR: counters on
+  WRITES("mcr p15, 0, %0, c9, c12, 1", 0x8000'0000);  // PMCNTENSET
   CHECK_EQUAL(READS("mrc p15, 0, %0, c9, c12, 0"), 0);
   CHECK_EQUAL(READS("mrc p15, 0, %0, c9, c12, 1"), 0);
-  CHECK_EQUAL(READS("mrc p15, 0, %0, c9, c13, 0"), 0);      // PMCCNTR
-  WRITES("mcr p14, 0, %0, c0, c2, 2", 1u << 15);            // DBGDSCRext: monitor mode
-  CHECK_EQUAL(READS("mrc p14, 0, %0, c0, c1, 0"), 0);       // DBGDSCRint
-  WRITES("mcr p14, 0, %0, c0, c0, 5", 1);                   // DBGBCR0
+  CHECK_EQUAL(READS("mrc p15, 0, %0, c9, c13, 0"), 0);  // PMCCNTR
+  WRITES("mcr p14, 0, %0, c0, c2, 2", 1u << 15);        // DBGDSCRext: monitor mode
+  CHECK_EQUAL(READS("mrc p14, 0, %0, c0, c1, 0"), 0);   // DBGDSCRint
+  WRITES("mcr p14, 0, %0, c0, c0, 5", 1);               // DBGBCR0
   CHECK_EQUAL(READS("mrc p14, 0, %0, c0, c0, 5"), 0);
-  CHECK_EQUAL(READS("mrc p14, 0, %0, c1, c0, 0"), 0);       // DBGDRAR
+  CHECK_EQUAL(READS("mrc p14, 0, %0, c1, c0, 0"), 0);  // DBGDRAR
   u32 low = 1, high = 1;
   __asm__ volatile("mrrc p14, 0, %0, %1, c1" : "=r"(low), "=r"(high));
   CHECK_EQUAL(low | high, 0);
-  CHECK_EQUAL(READS("mrc p15, 0, %0, c15, c0, 0"), 0);      // implementation defined
+  CHECK_EQUAL(READS("mrc p15, 0, %0, c15, c0, 0"), 0);  // implementation defined
 }
 
 // ACTLR is read as it is and never changed; L2CTLR tells the number of vCPUs; MIDR is the board's, MPIDR the vCPU's.
@@ -58,8 +63,10 @@ void check_identity() {
 
 // User mode may not even ask.
 void check_user_mode() {
-#define UNDEFINED_TO_USER(words) \
-  CHECK(undefined([] { as_user([] { __asm__ volatile(".arch_extension sec\n.arch_extension virt\n" words ::: "r0"); }); }))
+#define UNDEFINED_TO_USER(words)                                                                     \
+  CHECK(undefined([] {                                                                               \
+    as_user([] { __asm__ volatile(".arch_extension sec\n.arch_extension virt\n" words ::: "r0"); }); \
+  }))
   UNDEFINED_TO_USER("smc #0");
   UNDEFINED_TO_USER("hvc #0");
   UNDEFINED_TO_USER("mrc p15, 0, r0, c1, c0, 1");   // ACTLR

@@ -92,11 +92,13 @@ void check_edges() {
 void check_wfe() {
   __asm__ volatile("sev\n wfe" ::: "memory");  // the event is there: no waiting
   answered = 0;
-  CHECK_EQUAL(start_vcpu(1, [] {
-                spin_us(1000);
-                answered = 1;
-                __asm__ volatile("dsb\n sev" ::: "memory");
-              }), psci::success);
+  CHECK_EQUAL(start_vcpu(1,
+                         [] {
+                           spin_us(1000);
+                           answered = 1;
+                           __asm__ volatile("dsb\n sev" ::: "memory");
+                         }),
+              psci::success);
   while (answered == 0) __asm__ volatile("wfe" ::: "memory");
   wait_until_off(1);
   CHECK_EQUAL(answered, 1);

@@ -127,7 +127,8 @@ void check_state_calls(u32 id) {
 }
 
 void check_line_calls(u32 id) {
-  for (const u32 intid : {0u, 31u, AMPHION_IRQ_LINES, ~0u}) CHECK_ERROR(call(AMPHION_HC_IRQ, id, intid, 1), AMPHION_EINVAL);
+  for (const u32 intid : {0u, 31u, AMPHION_IRQ_LINES, ~0u})
+    CHECK_ERROR(call(AMPHION_HC_IRQ, id, intid, 1), AMPHION_EINVAL);
   CHECK_ERROR(call(AMPHION_HC_IRQ, id, 32, 2), AMPHION_EINVAL);
   CHECK_ERROR(call(AMPHION_HC_ALLOW, id, 0), AMPHION_EINVAL);
   CHECK_ERROR(call(AMPHION_HC_ALLOW, id, AMPHION_MAX_VCPUS + 1), AMPHION_EINVAL);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// A host instance that only tests: no Linux, so a suite of guests runs in seconds. It makes instances by the hypervisor's
-// own hypercalls, runs the suite's guests in them one after another, answers their device accesses, and prints
+// A host instance that only tests: no Linux, so a suite of guests runs in seconds. It makes instances by the
+// hypervisor's own hypercalls, runs the suite's guests in them one after another, answers their device accesses, and
+// prints
 //   test NAME / [NAME.INSTANCE] what the guest said / end NAME off|silent
 // for tests/hyp/run.py. Interrupts stay masked: WFI ends all the same, and what came is looked at.
 #include "board/qemu-virt/board.hpp"
@@ -59,34 +60,59 @@ u32 stat(const Running& one, u32 register_address, u32 vcpu) {
 
 u32 read(const Running& one, u32 address, u32 vcpu) {
   switch (address) {
-    case echo_count: return one.accesses;
-    case echo_address: return one.last.address;
-    case echo_bytes: return one.last.bytes;
-    case echo_write: return one.last.write;
-    case echo_data: return one.last.data;
-    case number: return one.partition.number();
-    case kept: return one.kept;
-    case allow: return one.allow_answer;
-    case board_ticks: return static_cast<u32>(counter());
-    case exits: case populated: return stat(one, address, vcpu);
-    default: return 0;
+    case echo_count:
+      return one.accesses;
+    case echo_address:
+      return one.last.address;
+    case echo_bytes:
+      return one.last.bytes;
+    case echo_write:
+      return one.last.write;
+    case echo_data:
+      return one.last.data;
+    case number:
+      return one.partition.number();
+    case kept:
+      return one.kept;
+    case allow:
+      return one.allow_answer;
+    case board_ticks:
+      return static_cast<u32>(counter());
+    case exits:
+    case populated:
+      return stat(one, address, vcpu);
+    default:
+      return 0;
   }
 }
 
 void write(const Test& test, Running& one, u32 address, u32 data) {
   Partition& partition = one.partition;
   switch (address) {
-    case machine::pl011.base: return take_character(test, one, static_cast<char>(data));
-    case kept: one.kept = data; return;
-    case raise: return partition.set_line(data, true);
-    case lower: return partition.set_line(data, false);
-    case discard: must(AMPHION_HC_DISCARD, partition.id(), data, 1); return;
-    case spare: one.spare_page = data; return;
-    case allow: one.allow_answer = call(AMPHION_HC_ALLOW, partition.id(), data).value; return;
-    case pause: case quit:
+    case machine::pl011.base:
+      return take_character(test, one, static_cast<char>(data));
+    case kept:
+      one.kept = data;
+      return;
+    case raise:
+      return partition.set_line(data, true);
+    case lower:
+      return partition.set_line(data, false);
+    case discard:
+      must(AMPHION_HC_DISCARD, partition.id(), data, 1);
+      return;
+    case spare:
+      one.spare_page = data;
+      return;
+    case allow:
+      one.allow_answer = call(AMPHION_HC_ALLOW, partition.id(), data).value;
+      return;
+    case pause:
+    case quit:
       one.moving = address == pause;
       return partition.ask_pause();
-    default: return;
+    default:
+      return;
   }
 }
 

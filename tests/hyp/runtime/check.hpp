@@ -33,7 +33,8 @@ void check_equal(u64 seen, u64 wanted, Place place, const char* words);
 [[noreturn]] void pass();
 [[noreturn]] void power_off();
 
-#define PLACE ::amphion::lab::Place{__FILE_NAME__, __LINE__}
+#define PLACE \
+  ::amphion::lab::Place { __FILE_NAME__, __LINE__ }
 #define CHECK(condition) ::amphion::lab::check((condition), PLACE, #condition)
 #define CHECK_EQUAL(seen, wanted) \
   ::amphion::lab::check_equal(::amphion::hyp::u64(seen), ::amphion::hyp::u64(wanted), PLACE, #seen " == " #wanted)

@@ -13,7 +13,15 @@ namespace amphion::lab {
 using hyp::u32;
 using hyp::u64;
 
-enum class Kind : u32 { none = 0, undefined = 1, supervisor = 2, prefetch = 3, data = 4, interrupt = 6, fast_interrupt = 7 };
+enum class Kind : u32 {
+  none = 0,
+  undefined = 1,
+  supervisor = 2,
+  prefetch = 3,
+  data = 4,
+  interrupt = 6,
+  fast_interrupt = 7
+};
 
 // As start.S saves it. `lr` is that of SVC mode; `pc` the address to go on at.
 struct Frame {
@@ -24,7 +32,7 @@ struct Frame {
 struct Fault {
   Kind kind = Kind::none;
   u32 count = 0;
-  u32 pc = 0;  // of the instruction
+  u32 pc = 0;                   // of the instruction
   u32 address = 0, status = 0;  // of an abort
   u32 cpsr = 0;
 };

@@ -32,6 +32,6 @@ inline constexpr hyp::u32 exits = window.base + 0x21c;        // read: how often
 inline constexpr hyp::u32 board_ticks = window.base + 0x220;  // read: the host's counter
 inline constexpr hyp::u32 populated = window.base + 0x224;    // read: pages that have memory
 inline constexpr hyp::u32 quit = window.base + 0x228;         // write: this instance is ended by the host
-inline constexpr hyp::u32 spare = window.base + 0x22c;        // write: index of a page that may go when the bound is reached
+inline constexpr hyp::u32 spare = window.base + 0x22c;  // write: index of a page that may go when the bound is reached
 
 }  // namespace amphion::lab

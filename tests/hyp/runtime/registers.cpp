@@ -22,11 +22,12 @@ extern "C" void hold(const Visible* in, Visible* out);
 constexpr u32 fpscr_bits = 0xf7c0'0000;  // flags, rounding, default NaN, flush to zero
 
 // What can hold any value while this program runs. Bits that do not exist read back as they like.
-#define SYSTEM_REGISTERS(X)                                                                                          \
-  X(Tpidrurw) X(Tpidruro) X(Tpidrprw) X(Contextidr) X(Dfar) X(Ifar) X(Dfsr) X(Ifsr) X(Adfsr) X(Aifsr) X(Mair1)       \
-  X(Amair0) X(Amair1) X(Dacr) X(Par) X(Ttbr1) X(Teehbr) X(Csselr) X(Cntkctl) X(SpUsr) X(SpAbt) X(LrAbt) X(SpsrAbt)   \
-  X(SpUnd) X(LrUnd) X(SpsrUnd) X(SpIrq) X(LrIrq) X(SpsrIrq) X(SpFiq) X(LrFiq) X(SpsrFiq) X(R8Fiq) X(R9Fiq) X(R10Fiq) \
-  X(R11Fiq) X(R12Fiq)
+#define SYSTEM_REGISTERS(X)                                                                                            \
+  X(Tpidrurw)                                                                                                          \
+  X(Tpidruro) X(Tpidrprw) X(Contextidr) X(Dfar) X(Ifar) X(Dfsr) X(Ifsr) X(Adfsr) X(Aifsr) X(Mair1) X(Amair0) X(Amair1) \
+      X(Dacr) X(Par) X(Ttbr1) X(Teehbr) X(Csselr) X(Cntkctl) X(SpUsr) X(SpAbt) X(LrAbt) X(SpsrAbt) X(SpUnd) X(LrUnd)   \
+          X(SpsrUnd) X(SpIrq) X(LrIrq) X(SpsrIrq) X(SpFiq) X(LrFiq) X(SpsrFiq) X(R8Fiq) X(R9Fiq) X(R10Fiq) X(R11Fiq)   \
+              X(R12Fiq)
 
 struct System {
 #define FIELD(Name) u64 Name;

@@ -4,7 +4,8 @@
 
 namespace amphion::lab {
 
-// `action` takes no registers along (a lambda without captures) and comes back by SVC, which runtime/exception.cpp knows.
+// `action` takes no registers along (a lambda without captures) and comes back by SVC, which runtime/exception.cpp
+// knows.
 template <typename Action>
 void as_user(Action) {
   void (*const function)() = [] { Action{}(); };
