@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
-// Hypercalls; see hypercall.hpp. All are the host instance's alone. Each handler checks every argument before its first
-// side effect. Locks: `creation` over the search for a free instance, the instance's `control` over everything done to
-// it.
+// Hypercalls; see hypercall.hpp. All but one are the host instance's alone. Each handler checks every argument before
+// its first side effect. Locks: `creation` over the search for a free instance, the instance's `control` over
+// everything done to it.
 #include "hyp/hypercall.hpp"
 
 #include <array>
@@ -316,11 +316,21 @@ Result stats(Arguments args) {
   return {};
 }
 
-using Handler = Result (*)(Arguments);
-constexpr std::array<Handler, 19> table{info,     create,  destroy, run,     pause, allow,  events,
-                                        io_done,  irq,     page,    discard, log,   bitmap, vcpu_get,
-                                        vcpu_set, gic_get, gic_set, counter, stats};
-static_assert(AMPHION_HC_STATS - AMPHION_HC_INFO + 1 == table.size());
+Result give_way(Arguments) {
+  yield(*this_cpu().loaded);  // the caller
+  return {};
+}
+
+enum class Right { host, anyone };
+struct Entry {
+  Result (*handler)(Arguments);
+  Right right = Right::host;
+};
+constexpr std::array<Entry, 20> table{{{info},    {create},  {destroy}, {run},      {pause},
+                                       {allow},   {events},  {io_done}, {irq},      {page},
+                                       {discard}, {log},     {bitmap},  {vcpu_get}, {vcpu_set},
+                                       {gic_get}, {gic_set}, {counter}, {stats},    {give_way, Right::anyone}}};
+static_assert(AMPHION_HC_YIELD - AMPHION_HC_INFO + 1 == table.size());
 
 }  // namespace
 
@@ -328,11 +338,12 @@ bool on_hypercall(Vcpu& vcpu) {
   auto& r = vcpu.state.r;
   const u32 index = r[0] - AMPHION_HC_INFO;
   if (index >= table.size()) return false;
-  if (!vcpu.instance->is_host()) {
+  const Entry& entry = table[index];
+  if (entry.right == Right::host && !vcpu.instance->is_host()) {
     r[0] = static_cast<u32>(AMPHION_EDENIED);
     return true;
   }
-  const Result result = table[index]({r[1], r[2], r[3]});
+  const Result result = entry.handler({r[1], r[2], r[3]});
   r[0] = static_cast<u32>(result.error);
   r[1] = result.value;
   return true;

@@ -4,8 +4,8 @@
  * Read by hyp/ (C++) and guest-kernel-mods/amphion_host (C). One text, no copies; layout is asserted on both sides.
  *
  * Calling convention: HVC #0, function in r0, arguments in r1..r3, result in r0 (0 or a negative AMPHION_E*), a second
- * result in r1. Only the host instance may call; anyone else gets AMPHION_EDENIED for a known management call and
- * SMCCC's NOT_SUPPORTED (-1) for an unknown function. Functions lie in SMCCC's vendor specific hypervisor range.
+ * result in r1. Only the host instance may call, but for AMPHION_HC_YIELD; anyone else gets AMPHION_EDENIED for a known
+ * management call and SMCCC's NOT_SUPPORTED (-1) for an unknown function. Functions lie in SMCCC's vendor specific hypervisor range.
  * "Host page": physical (= intermediate physical) address of a 4 KiB page inside the host instance's memory, aligned.
  * The hypervisor checks every argument whole before its first side effect.
  */
@@ -69,6 +69,7 @@ typedef uint64_t amphion_u64;
 #define AMPHION_HC_GIC_SET AMPHION_HC(0x10)  /* r1: id, r2: host page with struct amphion_gic. STOPPED only */
 #define AMPHION_HC_COUNTER AMPHION_HC(0x11)  /* r1: id, r2: host page with u64, r3: 0 get, 1 set. STOPPED only */
 #define AMPHION_HC_STATS AMPHION_HC(0x12)    /* r1: id, r2: host page for struct amphion_stats */
+#define AMPHION_HC_YIELD AMPHION_HC(0x13)    /* anyone: the vCPU goes on, but after the others that are ready on its CPU */
 
 #define AMPHION_BITMAP_PAGES 32768u
 #define AMPHION_BITMAP_POPULATED 0u /* pages that have memory */

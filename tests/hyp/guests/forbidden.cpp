@@ -21,6 +21,10 @@ void check_denied() {
   }
 }
 
+void check_allowed() {
+  for (u32 i = 0; i < 100; ++i) CHECK_EQUAL(call(AMPHION_HC_YIELD, ~0u, ~0u, ~0u).value, 0);  // nobody else is there
+}
+
 void check_unknown() {
   for (const u32 function : {AMPHION_HC(0x40), AMPHION_HC(0xffff), 0u, 1u, 0x8000'0000u, 0x8400'0005u, 0x8400'0007u,
                              0xc400'0003u, 0xc600'0000u, 0x8700'0000u, ~0u}) {
@@ -41,6 +45,7 @@ void check_immediates() {
 
 void guest_main() {
   check_denied();
+  check_allowed();
   check_unknown();
   check_immediates();
 }

@@ -5,7 +5,7 @@
 //   test NAME / [NAME.INSTANCE] what the guest said / end NAME off|silent
 // for tests/hyp/run.py. Interrupts stay masked: WFI ends all the same, and what came is looked at.
 #include "board/qemu-virt/board.hpp"
-#include "tests/hyp/host/calls.hpp"
+#include "tests/hyp/host/before.hpp"
 #include "tests/hyp/host/partition.hpp"
 #include "tests/hyp/runtime/check.hpp"
 #include "tests/hyp/runtime/gic.hpp"
@@ -195,9 +195,7 @@ void guest_main() {
   gic::enable(virtual_timer);
   heard();
   amphion::hyp::CntvCtl::write(1);
-  say("test hypercalls");
-  check_calls();
-  say("end hypercalls off");
+  before_suite();
   for (const Test& test : suite()) run(test);
   power_off();
 }

@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: Apache-2.0
+// What only a host can measure: the time from reset to its first instruction, and the memory that is nobody's while two
+// instances of 192 MiB have all of theirs (the shape that Xen was measured with).
+#include "board/qemu-virt/board.hpp"
+#include "machine/phone.hpp"
+#include "tests/hyp/host/before.hpp"
+#include "tests/hyp/host/partition.hpp"
+#include "tests/hyp/runtime/check.hpp"
+#include "tests/hyp/runtime/vcpu.hpp"
+
+namespace amphion::lab {
+namespace {
+
+constexpr u32 pages_each = (192u << 20) / AMPHION_PAGE_BYTES;
+struct alignas(AMPHION_PAGE_BYTES) RequestPage {
+  amphion_request_page page;
+};
+RequestPage requests[2];
+
+amphion_info info() {
+  must(AMPHION_HC_INFO, bounce_page());
+  return bounced<amphion_info>();
+}
+
+u32 make_populated(RequestPage& page) {
+  bounced<amphion_config>() = {.vcpus = 1,
+                               .vcpus_allowed = 1,
+                               .memory_pages = pages_each,
+                               .bound_pages = pages_each,
+                               .request_page = reinterpret_cast<u32>(&page)};
+  const u32 id = must(AMPHION_HC_CREATE, bounce_page());
+  for (u32 index = 0; index < pages_each; ++index) must(AMPHION_HC_PAGE, id, index);
+  return id;
+}
+
+void measure_memory() {
+  const u32 first = make_populated(requests[0]), second = make_populated(requests[1]);
+  const amphion_info full = info();
+  const u32 tables = full.pool_pages - full.pool_free_pages - 2 * pages_each;
+  say("value memory_kept_bytes ", board::board.hypervisor_bytes + tables * AMPHION_PAGE_BYTES, " 1");
+  must(AMPHION_HC_DESTROY, first);
+  must(AMPHION_HC_DESTROY, second);
+}
+
+}  // namespace
+
+void before_suite() {
+  say("value boot_ticks ", static_cast<u32>(counter()), " 1");  // the host's counter begins at reset
+  measure_memory();
+}
+
+}  // namespace amphion::lab
