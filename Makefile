@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # The front door. Inside, CMake with Ninja builds (CMakePresets.json) and toolchain/ sets the machine up.
-.PHONY: help setup build run stop demo test bench soak clean
+.PHONY: help setup build run stop demo test bench bench-hyp soak clean
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
 
 setup: ## packages, cross sysroot, kernels, QEMU, root file systems (a second run downloads nothing)
 	@toolchain/setup.sh
@@ -28,6 +28,10 @@ test: build ## all tests
 
 bench: build ## the figures: build/bench/handoff.json and a table
 	@python3 tests/bench/handoff.py
+
+bench-hyp: build ## what the hypervisor costs, in instructions: build/bench/hyp.json and a table
+	@toolchain/build.sh test-module bench-load
+	@python3 tests/bench/hyp.py
 
 soak: build ## longer runs of the tests
 	@tests/soak.sh

@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
 # the bundle for the emulated board; for tests also the programs that run QEMU, the unit tests with sanitizers, and the
-# modules that test guests load.
-# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle pc-tests pc-sanitize test-module (default: all but the tests)
+# modules and the program that test guests load.
+# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle pc-tests pc-sanitize test-module bench-load (default: all but the tests)
 . "$(dirname "$0")/common.sh"
 cd "$ROOT_DIR"
 
@@ -35,6 +35,7 @@ part_pc-sanitize() {
 }
 part_module() { toolchain/module.sh guest-kernel-mods/amphion_host >/dev/null; }
 part_test-module() { toolchain/module.sh tests/guest >/dev/null; }
+part_bench-load() { part_phone && compile phone hyp-load; }
 part_bundle() {
   toolchain/host-initramfs.sh build/phone/host-initramfs.cpio.lz4
   board/qemu-virt/bundle.sh build/qemu-virt.bundle >/dev/null
@@ -42,6 +43,6 @@ part_bundle() {
 
 [ $# -gt 0 ] || set -- pc phone hyp module bundle
 for part in "$@"; do
-  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle pc-tests pc-sanitize test-module"
+  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle pc-tests pc-sanitize test-module bench-load"
   step "build $part" "part_$part"
 done

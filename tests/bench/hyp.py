@@ -1,0 +1,154 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: Apache-2.0
+"""What the hypervisor costs, in instructions: writes build/bench/hyp.json and prints a table with the figures to reach
+and those of Xen 4.17 and Xvisor, measured in the same way.
+
+QEMU counts: under icount with one physical CPU an instruction takes one nanosecond of the machine's clock, and a run
+repeats to the byte. Caches, TLB misses and stage 2 walks cost nothing there.
+"""
+
+import json
+import os
+import pathlib
+import re
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+CACHE = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cache" / "amphion"))
+QEMU = CACHE / "qemu-clone" / "bin" / "qemu-system-arm"
+KERNEL = CACHE / "kernel" / "zImage"
+OUT = ROOT / "build" / "bench" / "hyp"
+RESULT = ROOT / "build" / "bench" / "hyp.json"
+GUESTS = ROOT / "build" / "hyp" / "tests" / "hyp"
+IMAGE = ROOT / "build" / "hyp" / "hyp" / "amphion-hyp-qemu-virt.bin"
+
+DETERMINISTIC = ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm"]
+TICK_NS = 16  # of the board's counter, 62.5 MHz
+QUIET = "console=ttyAMA0 quiet cryptomgr.notests apparmor=0 audit=0 panic=-1 norandmaps"
+LOAD = "console=ttyAMA0 norandmaps panic=-1 cryptomgr.notests"
+LIMIT_S = 900  # says "it hangs", never "it is slow"
+
+# name, unit, to reach, Xen, Xvisor (None: not measured), what it is
+FIGURES = [
+    ("null_hypercall", "instructions", 300, 541, 469, "PSCI_VERSION by HVC, loop included"),
+    ("gicd_read", "instructions", 400, 753, 773, "GICD_TYPER, loop included"),
+    ("self_ipi", "instructions", 900, 1789, None, "irq_work in Debian's kernel: SGI sent, taken, ended"),
+    ("vm_switch", "instructions", 2500, 9493, None, "half a round trip of two instances that give way to each other"),
+    ("vm_switch_vfp", "instructions", 2500, None, None, "the same, both computing with VFP in between"),
+    ("sleep_1ms_excess", "instructions", 2000, 12542, 6342, "nanosleep of 1 ms, mean of 200, above the bare machine"),
+    ("sleep_1ms_contended_ms", "ms", 1.2, 4.150, None, "the same beside an instance that spins, mean"),
+    ("ipi_wait_busy_ms", "ms", 2, 20.0, None, "smp_call_function_single(wait) to a busy vCPU on the same CPU, longest of 50"),
+    ("pl011_line", "instructions", 50000, 117876, 162972, "64 bytes to the serial port, drained"),
+    ("vconsole_line", "instructions", 25000, None, None, "64 bytes to the virtio console"),
+    ("device_access", "instructions", 15000, None, None, "a register of the device model, read by Debian's kernel"),
+    ("memory_kept_bytes", "bytes", None, 15488 << 10, None, "nobody's, with two populated instances of 192 MiB"),
+    ("image_bytes", "bytes", 131072, 884744, 1535836, "the flat image, zeros included"),
+    ("code_lines", "lines", 8000, None, None, "hyp/ and board/, neither blank nor comment"),
+    ("boot_ms", "ms", None, 263.4, None, "reset to the host's first instruction, bundle of the usual size"),
+    ("worst_ratio", "ratio", 1.005, 1.096, 1.251, "unprivileged operations, instance over bare machine"),
+]
+
+
+def bundle(out: pathlib.Path, kernel: pathlib.Path, initrd: pathlib.Path | str, bootargs: str) -> pathlib.Path:
+    subprocess.run([ROOT / "board/qemu-virt/bundle.sh", out, "--kernel", kernel, "--initrd", initrd, "--cpus", "1",
+                    "--bootargs", bootargs], check=True, stdout=subprocess.DEVNULL)
+    return out
+
+
+def run(name: str, machine: str, *words) -> str:
+    """Boots, waits for the machine to switch itself off, and returns what it said on its serial port."""
+    log = OUT / f"{name}.log"
+    print(f"[bench] {name}", file=sys.stderr, flush=True)
+    with log.open("wb") as said:
+        done = subprocess.run([QEMU, "-M", f"virt,gic-version=2,highmem=off,dtb-randomness=off,{machine}", "-cpu",
+                               "cortex-a7", "-smp", "1", "-nodefaults", "-display", "none", "-serial", "stdio",
+                               "-no-reboot", *DETERMINISTIC, *map(str, words)],
+                              stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, timeout=LIMIT_S)
+    text = log.read_text(errors="replace")
+    if done.returncode != 0 or "panic" in text.lower().replace("panic=-1", ""):
+        sys.exit(f"bench: {name} went wrong, see {log}")
+    return text
+
+
+def board(name: str, image: pathlib.Path) -> str:
+    return run(name, "virtualization=on", "-m", "1024", "-kernel", image)
+
+
+def linux_values(text: str) -> dict[str, float]:
+    return {name: float(value) for name, value in re.findall(r"value (\w+) ([\d.]+)", text)}
+
+
+def bare_guests() -> dict[str, float]:
+    """Guests without an operating system, under the bare host of tests/hyp."""
+    # As large as the phone's usual bundle, for what is checked and copied takes its time.
+    load = OUT / "usual-size"
+    load.write_bytes(KERNEL.read_bytes() + (ROOT / "build/phone/host-initramfs.cpio.lz4").read_bytes())
+    host = GUESTS / "bench-host.bin"
+    text = board("guests", bundle(OUT / "guests.bundle", host, load, ""))
+    found = {name: int(ticks) * TICK_NS / int(times)
+             for name, ticks, times in re.findall(r"value (\w+) (\d+) (\d+)", text)}
+    return {"null_hypercall": found["null_hypercall"], "gicd_read": found["gicd_read"],
+            "vm_switch": found["vm_round_trip"] / 2, "vm_switch_vfp": found["vm_round_trip_vfp"] / 2,
+            "boot_ms": found["boot_ticks"] / 1e6, "memory_kept_bytes": found["memory_kept_bytes"] / TICK_NS}
+
+
+def in_instance(name: str, load: str, beside: str = "", vcpus: int = 1) -> dict[str, float]:
+    words = f"{QUIET} vcpus={vcpus} load={load}" + (f" beside={beside}" if beside else "")
+    return linux_values(board(name, bundle(OUT / f"{name}.bundle", KERNEL, OUT / "host.cpio.lz4", words)))
+
+
+def on_bare_machine(load: str) -> dict[str, float]:
+    return linux_values(run("bare", "virtualization=off", "-m", "128", "-kernel", KERNEL, "-initrd", OUT / "load.cpio",
+                            "-append", f"{LOAD} bench={load}"))
+
+
+def code_lines() -> int:
+    count = 0
+    for folder in ("hyp", "board"):
+        for path in (ROOT / folder).rglob("*"):
+            if path.suffix in (".cpp", ".hpp", ".h", ".S", ".ld", ".sh", ".txt"):
+                text = re.sub(r"/\*.*?\*/", "", path.read_text(), flags=re.DOTALL)
+                comment = "#" if path.suffix in (".sh", ".txt") else "//"
+                count += sum(1 for line in text.splitlines() if line.strip() and not line.strip().startswith(comment))
+    return count
+
+
+def measure() -> tuple[dict[str, float], dict[str, float]]:
+    values = bare_guests()
+    bare = on_bare_machine("operations,sleep")
+    alone = in_instance("alone", "operations,serial,console,sleep,kernel")
+    ratios = {name: alone[name] / bare[name] for name in bare if not name.startswith("sleep")}
+    values |= {name: alone[name] for name in ("self_ipi", "device_access", "pl011_line", "vconsole_line")}
+    values["sleep_1ms_excess"] = alone["sleep_1ms_mean"] - bare["sleep_1ms_mean"]
+    values["worst_ratio"] = max(ratios.values())
+    values["sleep_1ms_contended_ms"] = in_instance("contended", "sleep", beside="spin")["sleep_1ms_mean"] / 1e6
+    values["ipi_wait_busy_ms"] = in_instance("two", "kernel", vcpus=2)["ipi_wait_busy"] / 1e6
+    values["image_bytes"] = IMAGE.stat().st_size
+    values["code_lines"] = code_lines()
+    return values, ratios
+
+
+def shown(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return f"{value:,.3f}" if value < 100 else f"{value:,.0f}"
+
+
+def main() -> int:
+    subprocess.run([ROOT / "tests/bench/hyp/pack.sh", OUT], check=True)
+    values, ratios = measure()
+    RESULT.write_text(json.dumps([{"name": name, "value": values[name], "unit": unit, "how": how}
+                                  for name, unit, _, _, _, how in FIGURES], indent=2) + "\n")
+    print(f"{'':24}{'Amphion':>12} {'reach':>10} {'Xen':>12} {'Xvisor':>12}")
+    for name, unit, reach, xen, xvisor, _ in FIGURES:
+        missed = "  MISSED" if reach is not None and values[name] > reach else ""
+        print(f"{name:24}{shown(values[name]):>12} {shown(reach):>10} {shown(xen):>12} {shown(xvisor):>12}  {unit}{missed}")
+    worst = sorted(ratios.items(), key=lambda item: -item[1])[:5]
+    print("worst ratios: " + ", ".join(f"{name} {ratio:.4f}" for name, ratio in worst))
+    print(f"{RESULT.relative_to(ROOT)} written; doorbell is not measured: there is none yet")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,79 @@
+// SPDX-License-Identifier: Apache-2.0
+// Lines on the consoles until they are drained, and sleeping.
+#include <fcntl.h>
+#include <sys/syscall.h>
+#include <termios.h>
+#include <unistd.h>
+
+#include <string>
+
+#include "tests/bench/hyp/measure.hpp"
+
+namespace bench {
+namespace {
+
+void load_module(const char* path) {
+  const int file = open(path, O_RDONLY);
+  require(file >= 0 && syscall(SYS_finit_module, file, "", 0) == 0, path);
+  close(file);
+}
+
+// 64 bytes without a line's end, so that the terminal adds nothing.
+void measure_line(const char* name, const char* device) {
+  const int file = open(device, O_RDWR | O_NOCTTY);
+  require(file >= 0, device);
+  termios raw{};
+  require(tcgetattr(file, &raw) == 0, device);
+  cfmakeraw(&raw);
+  tcsetattr(file, TCSANOW, &raw);
+  const std::string line(64, '.');
+  const double ns = best_of_batches(10, 4, [&] {
+    require(write(file, line.data(), line.size()) == static_cast<ssize_t>(line.size()), device);
+    tcdrain(file);
+  });
+  close(file);
+  std::printf("\n");
+  value(name, ns);
+}
+
+}  // namespace
+
+void measure_serial() { measure_line("pl011_line", "/dev/ttyAMA0"); }
+
+void measure_console() {
+  for (const char* const module : {"/modules/virtio_mmio.ko", "/modules/virtio_console.ko"}) load_module(module);
+  for (int tries = 0; access("/dev/hvc0", W_OK) != 0 && tries < 100; ++tries) usleep(10'000);
+  measure_line("vconsole_line", "/dev/hvc0");
+}
+
+void measure_sleep() {
+  constexpr int times = 200;
+  std::int64_t best = std::numeric_limits<std::int64_t>::max(), total = 0;
+  for (int i = 0; i < times; ++i) {
+    const timespec one_ms{0, 1'000'000};
+    const std::int64_t begin = now_ns();
+    nanosleep(&one_ms, nullptr);
+    const std::int64_t took = now_ns() - begin;
+    best = std::min(best, took);
+    total += took;
+  }
+  value("sleep_1ms_best", static_cast<double>(best));
+  value("sleep_1ms_mean", static_cast<double>(total) / times);
+}
+
+void spin_forever() {
+  std::printf("bench spins\n");
+  std::fflush(nullptr);
+  for (;;) __asm__ volatile("");
+}
+
+// The module prints its own values to the kernel's log, which the console shows, and refuses to stay.
+void measure_kernel() {
+  const int file = open("/modules/hyp_bench.ko", O_RDONLY);
+  require(file >= 0, "/modules/hyp_bench.ko");
+  std::fflush(nullptr);
+  syscall(SYS_finit_module, file, "", 0);
+  close(file);
+}
+
+}  // namespace bench

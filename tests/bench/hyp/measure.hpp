@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: Apache-2.0
+// How hyp-load measures: the best of a few batches, in nanoseconds of the machine's counter, which under QEMU's icount
+// are instructions. One process, one thread; called by main.cpp's list.
+#pragma once
+
+#include <time.h>
+
+#include <algorithm>
+#include <cstdint>
+#include <cstdio>
+#include <cstdlib>
+#include <limits>
+
+namespace bench {
+
+inline std::int64_t now_ns() {
+  timespec t{};
+  clock_gettime(CLOCK_MONOTONIC, &t);
+  return t.tv_sec * std::int64_t{1'000'000'000} + t.tv_nsec;
+}
+
+inline void require(bool good, const char* what) {
+  if (good) return;
+  std::perror(what);
+  std::fflush(nullptr);
+  _exit(1);
+}
+
+inline void value(const char* name, double ns) { std::printf("value %s %.1f\n", name, ns); }
+
+template <typename Action>
+double best_of_batches(int batches, int times, Action action) {
+  double best = std::numeric_limits<double>::infinity();
+  for (int batch = 0; batch < batches; ++batch) {
+    const std::int64_t start = now_ns();
+    for (int i = 0; i < times; ++i) action();
+    best = std::min(best, static_cast<double>(now_ns() - start) / times);
+  }
+  return best;
+}
+
+// A batch lasts about `batch_ns`, so that every one contains the same few ticks of the kernel's clock.
+template <typename Action>
+double best_of(Action action) {
+  constexpr std::int64_t batch_ns = 20'000'000;
+  action();
+  const std::int64_t begin = now_ns();
+  action();
+  const auto times = std::clamp<std::int64_t>(batch_ns / (now_ns() - begin + 1), 1, 1'000'000);
+  return best_of_batches(5, static_cast<int>(times), action);
+}
+template <typename Action>
+void measure(const char* name, Action action) {
+  value(name, best_of(action));
+}
+
+void measure_operations();  // unprivileged: the ratio to the bare machine is what a hypervisor costs
+void measure_serial();
+void measure_console();
+void measure_sleep();
+void measure_kernel();  // by the module hyp_bench
+void spin_forever();
+
+}  // namespace bench
