@@ -36,6 +36,7 @@ constinit std::atomic<bool> released{false};
 bool effectively_ready(const Vcpu& vcpu) { return vcpu.run == Run::ready && !vcpu.paused; }
 
 void tell_scheduler(Cpu& cpu, Vcpu& vcpu) {
+  cpu.look = true;
   if (effectively_ready(vcpu)) {
     cpu.scheduler.ready(vcpu);
   } else {
@@ -136,6 +137,23 @@ void serve_interrupts(Cpu& cpu) {
   }
 }
 
+// Whether the vCPU may go on after a trap without the loop: nobody asked for anything, readiness is as it was, and no
+// emulated timer is to be looked after. Slices end all the same: a physical interrupt that waits ends the next run at
+// its first instruction.
+bool may_go_on(const Cpu& cpu, const Vcpu& vcpu) {
+  return !cpu.look && cpu.inbox.load(std::memory_order_relaxed) == 0 && vcpu.state.cntp_ctl == 0;
+}
+
+// Until an interrupt arrives (true), or a trap changes what the loop decides by.
+bool run_until_change(Cpu& cpu, Vcpu& vcpu) {
+  cpu.look = false;
+  do {
+    if (run_guest(cpu, vcpu) == AMPHION_EXIT_IRQ) return true;
+    handle_trap(vcpu);
+  } while (may_go_on(cpu, vcpu));
+  return false;
+}
+
 void run(Cpu& cpu, Vcpu& vcpu) {
   const u64 begin = now();
   load(cpu, vcpu);
@@ -148,10 +166,9 @@ void run(Cpu& cpu, Vcpu& vcpu) {
   if (end < deadline) deadline = end;
   const u64 own = physical_timer_deadline(vcpu);
   arm_hypervisor_timer(cpu, own < deadline ? own : deadline);
-  const bool interrupted = run_guest(cpu, vcpu) == AMPHION_EXIT_IRQ;
-  // World switch and trap are the vCPU's own time: one that makes many would otherwise take the others' for nothing.
+  const bool interrupted = run_until_change(cpu, vcpu);
+  // World switch and traps are the vCPU's own time: one that makes many would otherwise take the others' for nothing.
   // Interrupts may be anybody's.
-  if (!interrupted) handle_trap(vcpu);
   const u64 ticks = now() - begin;
   vcpu.ran_ticks += ticks;
   cpu.scheduler.ran(vcpu, ticks);
@@ -180,7 +197,10 @@ bool interrupt_deliverable(Vcpu& vcpu) {
   return vcpu.instance->vgic.deliverable(vcpu.index);
 }
 
-void yield(Vcpu& vcpu) { this_cpu().scheduler.yield(vcpu); }
+void yield(Vcpu& vcpu) {
+  this_cpu().look = true;
+  this_cpu().scheduler.yield(vcpu);
+}
 
 void init_cpu(Cpu& cpu) {
   Htpidr::write(reinterpret_cast<u32>(&cpu));

@@ -21,6 +21,7 @@ struct Cpu {
   u64 armed_deadline = ~u64{0};  // of the hypervisor's timer
   bool timer_raised = false;     // the loaded vCPU's timer interrupt may be active
   bool trap_wfe = true;          // as it stands in HCR
+  bool look = true;              // something changed of what the loop decides by: it must decide again
   FairScheduler scheduler;
   u64 sleepers = 0;  // slots of vCPUs whose deadline counts
   std::atomic<u64> inbox{0};
