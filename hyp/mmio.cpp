@@ -75,7 +75,8 @@ void access_distributor(Vcpu& vcpu, Abort abort, u32 offset) {
   const DeviceAccess access = describe(abort);
   Vgic& vgic = vcpu.instance->vgic;
   if (access.write) {
-    post_all(*vcpu.instance, vgic.write(vcpu.index, offset, access.bytes, stored_value(vcpu, access)));
+    const Vgic::Mask concerned = vgic.write(vcpu.index, offset, access.bytes, stored_value(vcpu, access));
+    post_all(*vcpu.instance, concerned & ~(1u << vcpu.index));  // its own next entry sees to itself
   } else {
     write_register(vcpu, access.reg, extend(vgic.read(vcpu.index, offset, access.bytes), access));
   }
@@ -120,13 +121,15 @@ Trap on_data_abort(Vcpu& vcpu, u32 hsr) {
   const u32 address = Hdfar::read();
   const std::optional<u64> ipa = translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u64>(address);
   if (!ipa) return Trap::handled;
-  if (translation_problem(abort) && touch_memory(vcpu, *ipa)) return Trap::handled;
 
+  // The distributor first: it is no memory, and no other access is as frequent.
   const bool plain = abort.translation() && abort.described() && !abort.on_walk() && abort.size_log2() < 3;
   const u32 bytes = 1u << abort.size_log2();
   const machine::Window gicd = distributor(vcpu);
   if (plain && gicd.contains(*ipa, bytes)) {
     access_distributor(vcpu, abort, static_cast<u32>(*ipa - gicd.base));
+  } else if (translation_problem(abort) && touch_memory(vcpu, *ipa)) {
+    return Trap::handled;
   } else if (plain && !vcpu.instance->is_host() && machine::devices.contains(*ipa, bytes)) {
     ask_host(vcpu, abort, static_cast<u32>(*ipa));
   } else if (abort.translation() && abort.cache_operation()) {
