@@ -69,17 +69,15 @@ std::uint32_t Vgic::route(std::uint32_t vcpu, std::uint32_t intid) {
   return first_target(l);
 }
 
-// One store: idle() reads without the lock, and must not miss a line that stays.
+// The summary is one word: idle() reads it without the lock, and must not miss a line that stays.
 void Vgic::put_work(std::uint32_t vcpu, std::uint32_t index, std::uint32_t value) {
-  __atomic_store_n(&cpus_[vcpu].work[index], value, __ATOMIC_RELAXED);
+  Cpu& cpu = cpus_[vcpu];
+  cpu.work[index] = value;
+  const std::uint32_t bit = 1u << index;
+  __atomic_store_n(&cpu.busy, value != 0 ? cpu.busy | bit : cpu.busy & ~bit, __ATOMIC_RELAXED);
 }
 
-bool Vgic::idle(std::uint32_t vcpu) const {
-  for (const std::uint32_t& word : cpus_[vcpu].work) {
-    if (__atomic_load_n(&word, __ATOMIC_RELAXED) != 0) return false;
-  }
-  return true;
-}
+bool Vgic::idle(std::uint32_t vcpu) const { return __atomic_load_n(&cpus_[vcpu].busy, __ATOMIC_RELAXED) == 0; }
 
 // After any change of a line: moves its work bit to where it belongs, and tells whom to kick.
 Vgic::Mask Vgic::refresh(std::uint32_t vcpu, std::uint32_t intid) {

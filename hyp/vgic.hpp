@@ -154,6 +154,7 @@ class Vgic {
     VgicCpu interface {};
     std::array<Line, private_lines> line{};
     std::array<std::uint32_t, words> work{};  // lines that flush must look at: pending and enabled, or active
+    std::uint32_t busy = 0;                   // bit w: work[w] is not empty
     std::array<std::uint16_t, VgicCpu::max_lrs> loaded{};  // INTID in each list register in use
   };
   struct Selection;

@@ -47,7 +47,7 @@ struct Vgic::Selection {
       std::uint16_t rank;
       std::uint16_t intid;
     };
-    std::array<Entry, VgicCpu::max_lrs> best{};
+    std::array<Entry, VgicCpu::max_lrs> best;  // the first `kept` are valid
     std::uint32_t kept = 0;
     std::uint32_t total = 0;
 
@@ -69,7 +69,8 @@ struct Vgic::Selection {
 
 void Vgic::select(std::uint32_t vcpu, Selection& selection) {
   const Cpu& cpu = cpus_[vcpu];
-  for (std::uint32_t w = 0; w < words; ++w) {
+  for (std::uint32_t left = cpu.busy; left != 0; left &= left - 1) {
+    const auto w = static_cast<std::uint32_t>(__builtin_ctz(left));
     for (std::uint32_t rest = cpu.work[w]; rest != 0; rest &= rest - 1) {
       const std::uint32_t intid = w * 32 + static_cast<std::uint32_t>(__builtin_ctz(rest));
       const Line& l = line(vcpu, intid);
@@ -225,7 +226,8 @@ bool Vgic::deliverable(std::uint32_t vcpu) {
   const std::uint32_t apr = cpu.interface.apr;
   const std::uint32_t mask = vmcr >> 27 << 3;
   const std::uint32_t running = apr == 0 ? 0x100 : static_cast<std::uint32_t>(__builtin_ctz(apr)) << 3;
-  for (std::uint32_t w = 0; w < words; ++w) {
+  for (std::uint32_t left = cpu.busy; left != 0; left &= left - 1) {
+    const auto w = static_cast<std::uint32_t>(__builtin_ctz(left));
     for (std::uint32_t rest = cpu.work[w]; rest != 0; rest &= rest - 1) {
       const Line& l = line(vcpu, w * 32 + static_cast<std::uint32_t>(__builtin_ctz(rest)));
       if (l.active || !l.enabled || !pending(l) || !group_enabled(l)) continue;
