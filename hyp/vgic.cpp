@@ -48,14 +48,6 @@ void Vgic::reset_cpu(std::uint32_t vcpu) {
   }
 }
 
-Vgic::Line& Vgic::line(std::uint32_t vcpu, std::uint32_t intid) {
-  return intid < private_lines ? cpus_[vcpu].line[intid] : spi_[intid - private_lines];
-}
-
-bool Vgic::pending(const Line& l) { return l.latch || l.sources != 0 || (l.hw ? l.raised : !l.edge && l.level); }
-
-bool Vgic::group_enabled(const Line& l) const { return (ctlr_ >> (l.group1 ? 1 : 0) & 1) != 0; }
-
 // Of several targets an SPI goes to the first; max_vcpus if there is none.
 std::uint32_t Vgic::first_target(const Line& l) {
   return l.targets == 0 ? max_vcpus : static_cast<std::uint32_t>(__builtin_ctz(l.targets));

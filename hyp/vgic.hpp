@@ -159,9 +159,13 @@ class Vgic {
   };
   struct Selection;
 
-  [[nodiscard]] Line& line(std::uint32_t vcpu, std::uint32_t intid);
-  [[nodiscard]] static bool pending(const Line& l);
-  [[nodiscard]] bool group_enabled(const Line& l) const;
+  [[nodiscard]] Line& line(std::uint32_t vcpu, std::uint32_t intid) {
+    return intid < private_lines ? cpus_[vcpu].line[intid] : spi_[intid - private_lines];
+  }
+  [[nodiscard]] static bool pending(const Line& l) {
+    return l.latch || l.sources != 0 || (l.hw ? l.raised : !l.edge && l.level);
+  }
+  [[nodiscard]] bool group_enabled(const Line& l) const { return (ctlr_ >> (l.group1 ? 1 : 0) & 1) != 0; }
   [[nodiscard]] static std::uint32_t first_target(const Line& l);
   [[nodiscard]] std::uint32_t route(std::uint32_t vcpu, std::uint32_t intid);
   Mask refresh(std::uint32_t vcpu, std::uint32_t intid);
@@ -197,6 +201,7 @@ class Vgic {
 
   void select(std::uint32_t vcpu, Selection& selection);
   void load(std::uint32_t vcpu, std::uint32_t intid);
+  [[nodiscard]] bool load_only_line(std::uint32_t vcpu);
   [[nodiscard]] std::uint32_t load_sgi(Line& l);
   void unload(std::uint32_t vcpu, std::uint32_t slot);
   [[nodiscard]] Mask end_unlisted(std::uint32_t vcpu, std::uint32_t count);

@@ -88,12 +88,26 @@ void Vgic::select(std::uint32_t vcpu, Selection& selection) {
   }
 }
 
+// Mostly one line has work: there is nothing to choose.
+bool Vgic::load_only_line(std::uint32_t vcpu) {
+  const Cpu& cpu = cpus_[vcpu];
+  const auto w = static_cast<std::uint32_t>(__builtin_ctz(cpu.busy));
+  const std::uint32_t bits = cpu.work[w];
+  if ((cpu.busy & (cpu.busy - 1)) != 0 || (bits & (bits - 1)) != 0) return false;
+  const std::uint32_t intid = w * 32 + static_cast<std::uint32_t>(__builtin_ctz(bits));
+  const Line& l = line(vcpu, intid);
+  if (l.active ? intid < sgis && l.source == nobody : !l.enabled || !pending(l) || !group_enabled(l)) return false;
+  load(vcpu, intid);
+  return true;
+}
+
 void Vgic::flush(std::uint32_t vcpu) {
   VgicCpu& interface = cpus_[vcpu].interface;
   interface.used = 0;
   interface.hcr = hcr_en;
   if (idle(vcpu)) return;
   const LockGuard guard(lock_);
+  if (cpus_[vcpu].busy != 0 && load_only_line(vcpu)) return;
   Selection selection;
   select(vcpu, selection);
   const auto& [active, pending_now, unlisted] = selection;
