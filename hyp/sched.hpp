@@ -34,8 +34,8 @@ class FairScheduler {
   // The vCPU has nothing useful to do but is ready: others first.
   void yield(Vcpu& vcpu);
 
-  // An interrupt came for the vCPU: it goes first if it is not ahead of the others by more than the grain. A sibling on
-  // another CPU may be spinning until it answers.
+  // An interrupt came for the vCPU: it goes first, in short turns, if it is not ahead of the others by more than a
+  // slice. A sibling may be spinning until it answers, on another CPU or on this one; that one goes on soon.
   void prefer(Vcpu& vcpu);
 
   // Null: nothing is ready.
@@ -44,6 +44,8 @@ class FairScheduler {
   [[nodiscard]] u64 slice(const Vcpu& vcpu) const;
 
  private:
+  [[nodiscard]] Vcpu* least() const;
+  Vcpu* advance();
   [[nodiscard]] bool is_ready(const Vcpu& vcpu) const { return (ready_ >> vcpu.slot & 1) != 0; }
 
   std::array<Vcpu*, max_homed_vcpus> vcpus_{};
@@ -52,6 +54,8 @@ class FairScheduler {
   u64 minimum_ = 0;  // of the queue: never goes back
   u64 slice_ = 0;
   Vcpu* last_ = nullptr;
+  Vcpu* preferred_ = nullptr;  // goes next
+  bool short_turn_ = false;    // last_ goes on because it was preferred
 };
 
 }  // namespace amphion::hyp

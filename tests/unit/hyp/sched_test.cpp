@@ -58,6 +58,38 @@ TEST_F(SchedTest, SharesByWeight) {
   EXPECT_NEAR(runs_of_a, 200, 2);
 }
 
+// a spins until b, which computes, has answered its interrupt: b's turn comes at once and is short, whoever is ahead.
+TEST_F(SchedTest, AnInterruptIsAnsweredAtOnceAndDoesNotBuyASlice) {
+  scheduler.ready(b);
+  for (int i = 0; i < 3; ++i) scheduler.ran(*scheduler.pick(), 3 * slice);
+  scheduler.ready(a);
+  ASSERT_EQ(scheduler.pick(), &a);
+  scheduler.prefer(b);
+  u64 answered = 0;
+  while (scheduler.pick() == &b) {
+    ASSERT_LT(scheduler.slice(b), slice / 10);
+    answered += scheduler.slice(b);
+    scheduler.ran(b, scheduler.slice(b));
+  }
+  EXPECT_GT(answered, 0u);
+  EXPECT_LT(answered, slice / 2);
+  EXPECT_EQ(scheduler.slice(a), slice);
+}
+
+TEST_F(SchedTest, InterruptsDoNotBuyMoreThanTheShare) {
+  scheduler.ready(a);
+  scheduler.ready(b);
+  u64 of_a = 0, of_b = 0;
+  for (int i = 0; i < 1000; ++i) {
+    scheduler.prefer(b);
+    Vcpu* next = scheduler.pick();
+    const u64 took = scheduler.slice(*next);
+    (next == &a ? of_a : of_b) += took;
+    scheduler.ran(*next, took);
+  }
+  EXPECT_LT(of_b, of_a + 3 * slice);
+}
+
 TEST_F(SchedTest, OneLongOperationCostsAFewSlices) {
   scheduler.ready(a);
   scheduler.ready(b);
