@@ -71,16 +71,21 @@ machine::Window distributor(const Vcpu& vcpu) {
   return vcpu.instance->is_host() ? machine::Window{board::board.gic.distributor, bytes} : machine::gicd;
 }
 
-void access_distributor(Vcpu& vcpu, Abort abort, u32 offset) {
+bool access_distributor(Vcpu& vcpu, Abort abort, u32 address) {
   const DeviceAccess access = describe(abort);
+  const machine::Window gicd = distributor(vcpu);
+  const u64 offset = ipa_of_hpfar(Hpfar::read(), address) - gicd.base;
+  if (offset > gicd.size_bytes - access.bytes) return false;
   Vgic& vgic = vcpu.instance->vgic;
+  const u32 reg = static_cast<u32>(offset);
   if (access.write) {
-    const Vgic::Mask concerned = vgic.write(vcpu.index, offset, access.bytes, stored_value(vcpu, access));
+    const Vgic::Mask concerned = vgic.write(vcpu.index, reg, access.bytes, stored_value(vcpu, access));
     post_all(*vcpu.instance, concerned & ~(1u << vcpu.index));  // its own next entry sees to itself
   } else {
-    write_register(vcpu, access.reg, extend(vgic.read(vcpu.index, offset, access.bytes), access));
+    write_register(vcpu, access.reg, extend(vgic.read(vcpu.index, reg, access.bytes), access));
   }
-  skip_instruction(vcpu, abort.instruction_bytes());
+  skip_instruction(vcpu, access.instruction_bytes);
+  return true;
 }
 
 // The payload is written before the state; the host reads them the other way round.
@@ -119,18 +124,15 @@ bool translation_problem(Abort abort) { return abort.translation() || abort.acce
 Trap on_data_abort(Vcpu& vcpu, u32 hsr) {
   const Abort abort{hsr};
   const u32 address = Hdfar::read();
+  // The distributor first: no other access is as frequent.
+  const bool plain = abort.translation() && abort.described() && !abort.on_walk() && abort.size_log2() < 3;
+  if (plain && access_distributor(vcpu, abort, address)) return Trap::handled;
   const std::optional<u64> ipa = translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u64>(address);
   if (!ipa) return Trap::handled;
+  if (translation_problem(abort) && touch_memory(vcpu, *ipa)) return Trap::handled;
 
-  // The distributor first: it is no memory, and no other access is as frequent.
-  const bool plain = abort.translation() && abort.described() && !abort.on_walk() && abort.size_log2() < 3;
   const u32 bytes = 1u << abort.size_log2();
-  const machine::Window gicd = distributor(vcpu);
-  if (plain && gicd.contains(*ipa, bytes)) {
-    access_distributor(vcpu, abort, static_cast<u32>(*ipa - gicd.base));
-  } else if (translation_problem(abort) && touch_memory(vcpu, *ipa)) {
-    return Trap::handled;
-  } else if (plain && !vcpu.instance->is_host() && machine::devices.contains(*ipa, bytes)) {
+  if (plain && !vcpu.instance->is_host() && machine::devices.contains(*ipa, bytes)) {
     ask_host(vcpu, abort, static_cast<u32>(*ipa));
   } else if (abort.translation() && abort.cache_operation()) {
     skip_instruction(vcpu, abort.instruction_bytes());

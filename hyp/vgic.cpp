@@ -74,19 +74,22 @@ bool Vgic::idle(std::uint32_t vcpu) const { return __atomic_load_n(&cpus_[vcpu].
 // After any change of a line: moves its work bit to where it belongs, and tells whom to kick.
 Vgic::Mask Vgic::refresh(std::uint32_t vcpu, std::uint32_t intid) {
   const Line& l = line(vcpu, intid);
+  if (intid < private_lines) return put_line(vcpu, intid, l);
   const std::uint32_t to = route(vcpu, intid);
-  const std::uint32_t bit = 1u << intid % 32;
-  const bool wanted = l.enabled && pending(l);
-  if (intid >= private_lines) {
-    for (std::uint32_t other = 0; other < max_vcpus; ++other) {
-      if (other != to) put_work(other, intid / 32, cpus_[other].work[intid / 32] & ~bit);
-    }
+  for (std::uint32_t other = 0; other < max_vcpus; ++other) {
+    if (other != to) put_work(other, intid / 32, cpus_[other].work[intid / 32] & ~(1u << intid % 32));
   }
-  if (to == max_vcpus) return 0;
-  const std::uint32_t word = cpus_[to].work[intid / 32];
-  put_work(to, intid / 32, l.active || l.loaded || wanted ? word | bit : word & ~bit);
-  if (l.loaded) return outdated(l) ? 1u << to : 0;
-  return wanted && !l.active && group_enabled(l) ? 1u << to : 0;
+  return to == max_vcpus ? 0 : put_line(to, intid, l);
+}
+
+// The line concerns this vCPU.
+Vgic::Mask Vgic::put_line(std::uint32_t vcpu, std::uint32_t intid, const Line& l) {
+  const std::uint32_t bit = 1u << intid % 32;
+  const std::uint32_t word = cpus_[vcpu].work[intid / 32];
+  const bool wanted = l.enabled && pending(l);
+  put_work(vcpu, intid / 32, l.active || l.loaded || wanted ? word | bit : word & ~bit);
+  if (l.loaded) return outdated(l) ? 1u << vcpu : 0;
+  return wanted && !l.active && group_enabled(l) ? 1u << vcpu : 0;
 }
 
 // Whether the list register that holds the line must be written anew: something came, or what was loaded as pending

@@ -169,6 +169,7 @@ class Vgic {
   [[nodiscard]] static std::uint32_t first_target(const Line& l);
   [[nodiscard]] std::uint32_t route(std::uint32_t vcpu, std::uint32_t intid);
   Mask refresh(std::uint32_t vcpu, std::uint32_t intid);
+  [[nodiscard]] Mask put_line(std::uint32_t vcpu, std::uint32_t intid, const Line& l);
   void put_work(std::uint32_t vcpu, std::uint32_t index, std::uint32_t value);
   // Nothing for flush, sync or deliverable to do. Without the lock: what comes later also kicks the vCPU.
   [[nodiscard]] bool idle(std::uint32_t vcpu) const;
