@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
 # the bundle for the emulated board; for tests also the programs that run QEMU, the unit tests with sanitizers, and the
-# modules and the program that test guests load.
+# modules that test guests load; for make bench-hyp its programs.
 # Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle pc-tests pc-sanitize test-module bench-load (default: all but the tests)
 . "$(dirname "$0")/common.sh"
 cd "$ROOT_DIR"
@@ -35,7 +35,7 @@ part_pc-sanitize() {
 }
 part_module() { toolchain/module.sh guest-kernel-mods/amphion_host >/dev/null; }
 part_test-module() { toolchain/module.sh tests/guest >/dev/null; }
-part_bench-load() { part_phone && compile phone hyp-load; }
+part_bench-load() { part_phone && compile phone hyp-load && part_pc && compile pc hyp-tree; }
 part_bundle() {
   toolchain/host-initramfs.sh build/phone/host-initramfs.cpio.lz4
   board/qemu-virt/bundle.sh build/qemu-virt.bundle >/dev/null
