@@ -11,13 +11,18 @@ readonly OUT=${1:?usage: tests/bench/hyp/pack.sh OUT}
 readonly MODULES=$ROOT_DIR/build/modules
 readonly VERSION=$(cat "$KERNEL_DIR/version")
 
+pack() {  # as archive; without the time of packing, which would be another run
+  find "$1" -exec touch -h -d @0 {} +
+  archive "$@"
+}
+
 pack_load() {  # tree
   mkdir -p "$1"/{bin,dev,proc,tmp,modules}
   arm-linux-gnueabihf-strip -o "$1/init" "$ROOT_DIR/build/phone/tests/bench/hyp/hyp-load"
   cp "$AMPHION_CACHE/rootfs/packages/bin/busybox" "$1/bin/busybox"
   find "$KERNEL_DIR/modules" \( -name virtio_mmio.ko -o -name virtio_console.ko \) -exec cp {} "$1/modules/" \;
   arm-linux-gnueabihf-strip --strip-debug -o "$1/modules/hyp_bench.ko" "$MODULES/tests/guest/hyp_bench.ko"
-  archive "$1" "$OUT/load.cpio" cat
+  pack "$1" "$OUT/load.cpio" cat
 }
 
 pack_host() {  # tree
@@ -29,7 +34,7 @@ pack_host() {  # tree
   cp "$KERNEL_DIR/zImage" "$OUT/load.cpio" "$1/bench/"
   truncate -s 1M "$1/bench/disk"
   install -m755 "$(dirname "$0")/host-init" "$1/init"
-  archive "$1" "$OUT/host.cpio.lz4" lz4 -l -q -c
+  pack "$1" "$OUT/host.cpio.lz4" lz4 -l -q -c
 }
 
 mkdir -p "$OUT"
