@@ -2,12 +2,12 @@
 // Instances: storage, start and stop, news for the host, and the host instance itself; see instance.hpp.
 #include "hyp/instance.hpp"
 
-#include "board/qemu-virt/board.hpp"
 #include "hyp/console.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/gic.hpp"
 #include "hyp/maintenance.hpp"
 #include "hyp/sysreg.hpp"
+#include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"
 #include "machine/phone.hpp"
 

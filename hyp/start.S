@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Entry of every CPU, in HYP mode with MMU off: the first from the board's loader, the others from the firmware's
 // PSCI CPU_ON with their number in r0. Turns the MMU on and calls amphion_main(cpu) on that CPU's stack.
-// The image runs where it is linked. Stage 1 is an identity map in 1 GiB blocks: devices below RAM, memory above.
+// The image runs where it is linked and loaded. Stage 1 is an identity map in 1 GiB blocks: devices below RAM, memory above.
 
 #define HYP_STACK_SHIFT 14
 
@@ -14,7 +14,15 @@
         .section .text.start, "ax"
         .global _start
         .global _secondary_start
-_start:
+_start:                                         // a zImage's header: U-Boot's bootz goes into HYP mode, its go does not
+        .rept   8
+        nop
+        .endr
+        b       first_cpu
+        .word   0x016f2818                      // at 0x24: magic, first byte, end
+        .word   _start
+        .word   __image_end
+first_cpu:
         mov     r0, #0
 _secondary_start:
         cpsid   if
