@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The front door. Inside, CMake with Ninja builds (CMakePresets.json) and toolchain/ sets the machine up.
-.PHONY: help setup build run stop demo test bench soak clean
+.PHONY: help setup build run stop demo image test bench soak clean
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -21,6 +21,9 @@ stop: ## end the phone and the cloud server that `make run` started
 
 demo: build ## the main job as a scripted scenario: dock, work in the cloud, come home
 	@python3 tests/e2e/demo.py
+
+image: build ## the SD card of a board: BOARD=cubieboard2 or orangepi-pc, CLOUD=HOST:PORT, PKI=FOLDER (docs/boards.md)
+	@toolchain/image.sh "$(BOARD)"
 
 test: build ## all tests
 	@toolchain/build.sh pc-tests pc-sanitize test-module

@@ -19,23 +19,8 @@ done
 make_certificates() { "$PC_BUILD/link/amphion-pki" create "$STATE/pki" >&2; }
 
 make_data_disk() {
-  cat >"$STATE/phoned.json" <<END
-{
-  "cloud": "10.0.2.2:$CLOUD_PORT",
-  "instances": [
-$(instance personal),
-$(instance work)
-  ]
-}
-END
+  "$ROOT_DIR/emulator/phone-config.sh" "10.0.2.2:$CLOUD_PORT" >"$STATE/phoned.json"
   "$ROOT_DIR/emulator/data-image.sh" "$STATE/phone/data.img" "$STATE/phoned.json" "$STATE/pki"
-}
-instance() {
-  cat <<END
-    { "name": "$1", "vcpus": 4, "vcpus_allowed": 2, "memory_mib": 512, "bound_mib": 160,
-      "kernel": "/data/images/zImage", "initrd": "/data/images/guest-initramfs.cpio.gz",
-      "disk": "/data/images/guest-disk.ext4", "cmdline": "console=ttyAMA0 console=tty0 quiet loglevel=3 cryptomgr.notests apparmor=0 audit=0 amphion.name=$1" }
-END
 }
 
 # The command line tool's own folder gets the owner's certificate, unless it serves another phone already.

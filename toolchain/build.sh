@@ -36,7 +36,7 @@ part_pc-sanitize() {
 part_module() { toolchain/module.sh guest-kernel-mods/amphion_host >/dev/null; }
 part_test-module() { toolchain/module.sh tests/guest >/dev/null; }
 part_bundle() {
-  toolchain/host-initramfs.sh build/phone/host-initramfs.cpio.lz4
+  toolchain/host-initramfs.sh qemu-virt build/phone/host-qemu-virt.cpio.lz4
   board/qemu-virt/bundle.sh build/qemu-virt.bundle >/dev/null
 }
 
