@@ -10,6 +10,8 @@
 #include <cstdio>
 #include <stdexcept>
 
+#include "emulator/panel.hpp"
+
 namespace amphion::emulator {
 namespace {
 
@@ -42,7 +44,7 @@ class RawTerminal {
 class Front {
  public:
   Front(const Board& board, const Font& font)
-      : qmp_(board.front()), font_(font), scratch_(board.path("front.ppm")), hint_(hint(board.describe())) {}
+      : panel_(open_panel(board, true)), font_(font), hint_(hint(board.describe())) {}
 
   void loop() {
     while (!done_) {
@@ -67,7 +69,7 @@ class Front {
       return;
     }
     for (ssize_t i = 0; i < got && !done_; ++i) take(chunk[static_cast<std::size_t>(i)]);
-    for (const Combination& keys : take_terminal_keys(typed_)) press(qmp_, keys);
+    for (const Combination& keys : take_terminal_keys(typed_)) panel_->press(keys);
   }
 
   void take(char character) {
@@ -78,12 +80,12 @@ class Front {
     }
     own_ = false;
     if (character == 'q') done_ = true;
-    if (character >= '1' && character <= '9') press(qmp_, {"alt", std::string("f") + character});
-    if (character == front_key) press(qmp_, {"ctrl", "bracket_right"});
+    if (character >= '1' && character <= '9') panel_->press({"alt", std::string("f") + character});
+    if (character == front_key) panel_->press({"ctrl", "bracket_right"});
   }
 
   void draw() {
-    std::vector<std::string> rows = read_text(take_picture(qmp_, scratch_), font_);
+    std::vector<std::string> rows = read_text(panel_->look(), font_);
     rows.push_back("\x1b[7m " + hint_ + " \x1b[0m");
     shown_.resize(rows.size());
     for (std::size_t i = 0; i < rows.size(); ++i) {
@@ -94,9 +96,8 @@ class Front {
     std::fflush(stdout);
   }
 
-  Qmp qmp_;
+  std::unique_ptr<Panel> panel_;
   const Font& font_;
-  std::string scratch_;
   std::string hint_;
   std::string typed_;
   std::vector<std::string> shown_;

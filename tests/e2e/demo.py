@@ -25,6 +25,7 @@ COUNTER = "while read up idle </proc/uptime; do echo $up; sleep 0.1; done >/tmp/
 FILL_MIB = 250
 FEW = 6  # personal may pause for so many of its median gaps
 MIB = 1 << 20
+BOARDS = {"qemu-virt": "two Cortex-A7 CPUs, 1 GiB", "orangepi-pc": "SD card, U-Boot, four Cortex-A7 CPUs, 1 GiB"}
 
 
 class Scenario:
@@ -51,7 +52,7 @@ class Scenario:
     # ---- steps ----
 
     def start(self):
-        with self.step("start the cloud server and the emulated phone (two Cortex-A7 CPUs, 1 GiB)"):
+        with self.step(f"start the cloud server and the emulated phone ({BOARDS[self.rig.board]})"):
             self.rig.start_cloud()
             self.rig.start_phone()
         with self.step("two logins, each on its own screen") as note:
@@ -196,9 +197,10 @@ class Scenario:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--json", metavar="FILE", type=pathlib.Path, help="write what was measured")
+    parser.add_argument("--board", choices=BOARDS, default="qemu-virt", help="the emulated board (default: %(default)s)")
     parser.add_argument("--report-times", action="store_true", help="report the counter's gaps, do not judge them")
     arguments = parser.parse_args()
-    with rigs.Rig() as rig:
+    with rigs.Rig(board=arguments.board) as rig:
         scenario = Scenario(rig, not arguments.report_times)
         try:
             rig.make_certificates()
