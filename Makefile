@@ -23,10 +23,11 @@ demo: build ## the main job as a scripted scenario: dock, work in the cloud, com
 	@python3 tests/e2e/demo.py
 
 image: build ## the SD card of a board: BOARD=cubieboard2 or orangepi-pc, CLOUD=HOST:PORT, PKI=FOLDER (docs/boards.md)
+	@toolchain/build.sh boards
 	@toolchain/image.sh "$(BOARD)"
 
 test: build ## all tests
-	@toolchain/build.sh pc-tests pc-sanitize test-module
+	@toolchain/build.sh pc-tests pc-sanitize test-module boards
 	@tests/run.sh
 
 bench: build ## the figures: build/bench/handoff.json and a table

@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
-# the bundle for the emulated board; for tests also the programs that run QEMU, the unit tests with sanitizers, and the
+# the bundle for the emulated board, and those for the boards that boot from a card; for tests also the programs that run QEMU, the unit tests with sanitizers, and the
 # modules that test guests load.
-# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle pc-tests pc-sanitize test-module (default: all but the tests)
+# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle boards pc-tests pc-sanitize test-module
+#   (default: pc phone hyp module bundle)
 . "$(dirname "$0")/common.sh"
 cd "$ROOT_DIR"
 
@@ -39,9 +40,16 @@ part_bundle() {
   toolchain/host-initramfs.sh qemu-virt build/phone/host-qemu-virt.cpio.lz4
   board/qemu-virt/bundle.sh build/qemu-virt.bundle >/dev/null
 }
+part_boards() {
+  local board
+  for board in cubieboard2 orangepi-pc; do
+    toolchain/host-initramfs.sh "$board" "build/phone/host-$board.cpio.lz4"
+    board/allwinner/bundle.sh "$board" "build/$board.bundle" >/dev/null
+  done
+}
 
 [ $# -gt 0 ] || set -- pc phone hyp module bundle
 for part in "$@"; do
-  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle pc-tests pc-sanitize test-module"
+  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle boards pc-tests pc-sanitize test-module"
   step "build $part" "part_$part"
 done

@@ -1,6 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# The SD card image of a board, from what is built: initramfs, bundle, configuration, card. `make image` calls it.
+# The SD card image of a board, from what is built (toolchain/build.sh boards): configuration, certificates, card.
+# `make image` calls it.
 # Usage: toolchain/image.sh BOARD [OUT]   (default: build/BOARD.img; one that is there is replaced, unless OUT names it)
 # Environment: CLOUD, the cloud's HOST:PORT as the phone sees it (none: nothing can dock); PKI, the folder of the certificates
 # (default: that of `make run`; made if there is none); CARD_MIB, the card's size (2048).
@@ -23,8 +24,5 @@ card() {
   "$ROOT_DIR/board/allwinner/image.sh" "$BOARD" "$OUT" "$config" "$PKI" "$CARD_MIB"
 }
 
-"$TOOLCHAIN_DIR/boards.sh"
-"$TOOLCHAIN_DIR/host-initramfs.sh" "$BOARD" "$ROOT_DIR/build/phone/host-$BOARD.cpio.lz4"
-"$ROOT_DIR/board/allwinner/bundle.sh" "$BOARD" "$ROOT_DIR/build/$BOARD.bundle" >/dev/null
 step "card of $BOARD" card "${@:2}"
 say "$OUT: write it to a card with dd (docs/boards.md); its owner's certificate is in $PKI"

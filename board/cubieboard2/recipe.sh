@@ -4,5 +4,5 @@
 . "$ROOT_DIR/board/allwinner/recipe.sh"
 readonly FIRMWARE=Cubieboard2
 readonly DEVICE_TREE=sun7i-a20-cubieboard2.dtb
-readonly HOST_MODULES="axp20x-regulator axp20x-pek $ALLWINNER_MODULES sun4i-emac sun4i-backend sun4i-frontend sun4i-tcon
+readonly HOST_MODULES="axp20x-regulator axp20x-pek $ALLWINNER_MODULES dwmac-sunxi realtek sun4i-backend sun4i-frontend sun4i-tcon
   sun4i-drm-hdmi sun4i-drm"

@@ -71,8 +71,37 @@ class CardImage:
         return out.read_bytes()
 
 
+class DeviceTree:
+    """One of a board's, by fdtget."""
+
+    def __init__(self, path: pathlib.Path):
+        self.path = path
+
+    def text(self, node: str, name: str) -> list[str]:
+        return rigs.run("fdtget", "-d", "", "-t", "s", self.path, node, name).stdout.split()
+
+    def devices(self) -> list[str]:
+        """Paths of the devices on the SoC that are in use."""
+        nodes = (f"/soc/{name}" for name in rigs.run("fdtget", "-l", self.path, "/soc").stdout.split())
+        return [node for node in nodes if self.text(node, "status") in ([], ["okay"])]
+
+
+def drivers_of(compatible: str) -> set[str]:
+    """Modules of the phone's kernel that say they drive it."""
+    version = (rigs.CACHE / "kernel" / "version").read_text().strip()
+    aliases = (rigs.CACHE / "kernel" / "modules" / "lib" / "modules" / version / "modules.alias").read_text()
+    return {name.replace("-", "_") for name in re.findall(rf"C{re.escape(compatible)}\*? (\S+)$", aliases, re.MULTILINE)}
+
+
+def packed_modules(initramfs: pathlib.Path) -> set[str]:
+    with subprocess.Popen(["lz4", "-dc", initramfs], stdout=subprocess.PIPE) as unpacked:
+        names = rigs.run("cpio", "--quiet", "-t", "modules/*.ko", stdin=unpacked.stdout).stdout
+    return {pathlib.Path(name).stem.replace("-", "_") for name in names.split()}
+
+
 class ImageOfABoard:
     board: str
+    tree: str
 
     @classmethod
     def setUpClass(cls):
@@ -129,6 +158,17 @@ class ImageOfABoard:
         self.assertEqual(self.image.names(1, "/pki"), {"ca.crt", "phone.crt", "phone.key"})
         self.assertEqual(self.image.names(1, "/images"), {"zImage", "guest-initramfs.cpio.gz", "guest-disk.ext4"})
 
+    def test_the_host_has_drivers_for_its_devices(self):
+        tree = DeviceTree(rigs.CACHE / "boards" / "dtb" / self.tree)
+        packed = packed_modules(rigs.ROOT / "build" / "phone" / f"host-{self.board}.cpio.lz4")
+        needed = [node for node in tree.devices()
+                  if re.match(r"/soc/(ethernet|mmc|usb|phy|hdmi|watchdog|i2c)@", node)]
+        self.assertIn(tree.text("/aliases", "ethernet0"), [[node] for node in needed])
+        for node in needed:
+            candidates = set().union(*map(drivers_of, tree.text(node, "compatible")))
+            with self.subTest(node):
+                self.assertTrue(candidates & packed or node in self.without, f"one of {candidates} is not packed")
+
     def test_what_is_there_is_not_written_over(self):
         again = subprocess.run([rigs.ROOT / "board" / "allwinner" / "image.sh", self.board, self.image.path,
                                 self.image.folder / "phoned.json", self.image.pki], capture_output=True, text=True)
@@ -138,10 +178,14 @@ class ImageOfABoard:
 
 class Cubieboard2(ImageOfABoard, unittest.TestCase):
     board = "cubieboard2"
+    tree = "sun7i-a20-cubieboard2.dtb"
+    without = {"/soc/usb@1c13000"}  # the OTG port: power only
 
 
 class OrangePiPc(ImageOfABoard, unittest.TestCase):
     board = "orangepi-pc"
+    tree = "sun8i-h3-orangepi-pc.dtb"
+    without = {"/soc/usb@1c19000"}  # the OTG port: not used
 
 
 if __name__ == "__main__":
