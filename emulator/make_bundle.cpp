@@ -67,6 +67,10 @@ hyp::BundleItem append(Bytes& bundle, const Bytes& item, std::uint64_t load) {
 // The pool is all RAM that is neither the hypervisor's nor the host's.
 void fill_ranges(hyp::BundleHeader& header, const hyp::Board& board, const Options& options) {
   const std::uint64_t ram_end = std::uint64_t{board.ram_base} + std::uint64_t{options.memory_mib} * mib;
+  if (ram_end - board.ram_base > board.ram_max_bytes) {
+    throw std::runtime_error(std::string(board.name) + " has no more than " +
+                             std::to_string(board.ram_max_bytes / mib) + " MiB: see --memory");
+  }
   const std::uint64_t pool_base = std::uint64_t{board.ram_base} + board.hypervisor_bytes;
   const std::uint64_t host_end = std::uint64_t{options.host_base} + std::uint64_t{options.host_mib} * mib;
   if (options.host_base < pool_base || host_end > ram_end) {

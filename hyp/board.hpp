@@ -13,6 +13,7 @@ struct Board {
   const char* name;
 
   std::uint32_t ram_base;  // also where the hypervisor's region begins
+  std::uint32_t ram_max_bytes;  // nothing above is taken for memory
   std::uint32_t hypervisor_bytes;
   std::uint32_t load_address;  // of the image, inside the hypervisor's region
   std::uint32_t bundle_limit;  // nothing of the bundle lies at or above this address

@@ -11,6 +11,7 @@ constexpr hyp::Board allwinner(const char* name, std::uint32_t cpus) {
   return {
       .name = name,
       .ram_base = 0x4000'0000,
+      .ram_max_bytes = 0x4000'0000,
       .hypervisor_bytes = 0x40'0000,
       .load_address = 0x4001'0000,
       .bundle_limit = 0x4800'0000,

@@ -11,6 +11,7 @@ namespace amphion::board {
 inline constexpr hyp::Board qemu_virt{
     .name = "qemu-virt",
     .ram_base = 0x4000'0000,
+    .ram_max_bytes = 0xc000'0000,
     .hypervisor_bytes = 0x40'0000,
     .load_address = 0x4001'0000,
     .bundle_limit = 0x4800'0000,
