@@ -3,21 +3,17 @@
 #include "emulator/board.hpp"
 
 #include <fcntl.h>
-#include <poll.h>
 #include <signal.h>
-#include <sys/socket.h>
-#include <sys/un.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include <array>
-#include <cstring>
 #include <fstream>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "emulator/saved.hpp"
+#include "emulator/serial.hpp"
 
 namespace amphion::emulator {
 namespace {
@@ -75,39 +71,6 @@ bool is_qemu(int pid) {
 void wait_for_end(const Board& board) {
   while (board.running()) std::this_thread::sleep_for(milliseconds(20));
 }
-
-// A client of the serial console; what it has not read yet is lost to the board when it goes away.
-class Serial {
- public:
-  explicit Serial(const std::string& path) : socket_(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0)) {
-    sockaddr_un address{};
-    address.sun_family = AF_UNIX;
-    const bool fits = path.size() < sizeof(address.sun_path);
-    if (fits) std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-    if (fits && socket_ >= 0 && connect(socket_, reinterpret_cast<sockaddr*>(&address), sizeof(address)) == 0) return;
-    if (socket_ >= 0) close(socket_);
-    throw std::runtime_error("the serial console does not answer at " + path + "; is it open elsewhere?");
-  }
-  ~Serial() { close(socket_); }
-  Serial(const Serial&) = delete;
-  Serial& operator=(const Serial&) = delete;
-
-  void send(const std::string& text) const {
-    if (::send(socket_, text.data(), text.size(), MSG_NOSIGNAL) == static_cast<ssize_t>(text.size())) return;
-    throw std::runtime_error("the serial console takes no input");
-  }
-  // What came until `limit` or the end of the console.
-  [[nodiscard]] std::string receive(milliseconds limit) const {
-    pollfd input{.fd = socket_, .events = POLLIN, .revents = 0};
-    std::array<char, 4096> bytes{};
-    if (poll(&input, 1, static_cast<int>(limit.count())) <= 0) return {};
-    const ssize_t got = recv(socket_, bytes.data(), bytes.size(), 0);
-    return got > 0 ? std::string(bytes.data(), static_cast<std::size_t>(got)) : std::string();
-  }
-
- private:
-  int socket_;
-};
 
 }  // namespace
 
