@@ -1,8 +1,8 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
-# the bundle for the emulated board, and those for the boards that boot from a card; for tests also the programs that run QEMU, the unit tests with sanitizers, and the
-# modules that test guests load.
+# the bundle for the emulated board, and those for the boards that boot from a card; for tests also the programs that run
+# QEMU, the unit tests with sanitizers, and the modules that test guests load.
 # Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle boards pc-tests pc-sanitize test-module
 #   (default: pc phone hyp module bundle)
 . "$(dirname "$0")/common.sh"
@@ -20,9 +20,10 @@ configure() {  # preset, options...
   cmake --preset "$preset" "${launcher[@]}" "$@" >/dev/null || die "cmake --preset $preset failed"
 }
 compile() {  # preset, targets...
-  local preset=$1
+  local preset=$1 quiet=--quiet
   shift
-  ninja -C "build/$preset" -j "$(nproc)" --quiet "$@" >&2 || die "the build of $preset failed"
+  [ ! -t 2 ] || quiet=  # on a terminal one line tells how far it is
+  NINJA_STATUS="build $preset: %f of %t " ninja -C "build/$preset" -j "$(nproc)" $quiet "$@" >&2 || die "the build of $preset failed"
 }
 unit_tests() { ninja -C build/pc-sanitize -t targets all | sed -n 's/^\([a-z_]*_unit_tests\): phony$/\1/p'; }
 
