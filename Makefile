@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The front door. Inside, CMake with Ninja builds (CMakePresets.json) and toolchain/ sets the machine up.
-.PHONY: help setup build run stop demo test bench bench-hyp soak clean
+.PHONY: help setup build run stop demo image test bench bench-hyp soak clean
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -22,8 +22,14 @@ stop: ## end the phone and the cloud server that `make run` started
 demo: build ## the main job as a scripted scenario: dock, work in the cloud, come home
 	@python3 tests/e2e/demo.py
 
+image: ## the SD card of a board: BOARD=cubieboard2 or orangepi-pc, CLOUD=HOST:PORT, PKI=FOLDER (docs/boards.md)
+	@grep -qs FIRMWARE= "board/$(BOARD)/recipe.sh" || { echo "make image: say BOARD=cubieboard2 or BOARD=orangepi-pc" >&2; exit 2; }
+	@$(MAKE) --no-print-directory build
+	@toolchain/build.sh boards
+	@toolchain/image.sh "$(BOARD)"
+
 test: build ## all tests
-	@toolchain/build.sh pc-tests pc-sanitize test-module
+	@toolchain/build.sh pc-tests pc-sanitize test-module boards
 	@tests/run.sh
 
 bench: build ## the figures: build/bench/handoff.json and a table

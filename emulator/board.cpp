@@ -13,6 +13,7 @@
 #include <vector>
 
 #include "emulator/saved.hpp"
+#include "emulator/serial.hpp"
 
 namespace amphion::emulator {
 namespace {
@@ -20,38 +21,15 @@ namespace {
 namespace fs = std::filesystem;
 using std::chrono::milliseconds;
 
-constexpr std::uint16_t phoned_port = 7447;
-constexpr const char* keyboard_path = "/machine/peripheral/keyboard";
 constexpr const char* start_log = "qemu.log";
 constexpr const char* process_name = "amphion-phone";
 
-// Backends: where the machine's disk, network, console, screen and commands lead to on this PC.
 std::vector<std::string> command_line(const BoardOptions& options, const Board& board, bool incoming) {
-  const auto socket = [&](const char* name) { return "unix:" + board.path(name) + ",server=on,wait=off"; };
-  std::vector<std::string> line{options.qemu};
+  std::vector<std::string> line{options.qemu, "-name", process_name};
   const auto add = [&](const std::vector<std::string>& words) { line.insert(line.end(), words.begin(), words.end()); };
-  add({"-name", process_name});
   add(machine_words(options));
-  add({"-kernel", options.bundle.string()});
-  add({"-chardev", "socket,id=serial,path=" + board.path("serial.sock") +
-                       ",server=on,wait=off,logfile=" + board.path("serial.log")});
-  if (options.write_log) {
-    add({"-blockdev",
-         "driver=blklogwrites,node-name=data,log-super-update-interval=1000000000,log.driver=file,"
-         "log.filename=" +
-             options.write_log->string() +
-             ",file.driver=raw,file.file.driver=file,file.file.filename=" + options.data.string()});
-  } else {
-    add({"-blockdev", "driver=raw,node-name=data,file.driver=file,file.filename=" + options.data.string()});
-  }
-  add({"-netdev", "user,id=net,hostfwd=tcp:127.0.0.1:" + std::to_string(options.control_port) +
-                      "-:" + std::to_string(phoned_port)});
-  add({"-qmp", socket("qmp.sock"), "-qmp", socket("front.sock"), "-pidfile", board.path("pid"), "-daemonize"});
-  if (options.vnc_display) {
-    add({"-vnc", "127.0.0.1:" + std::to_string(*options.vnc_display)});
-  } else {
-    add({"-display", "none"});
-  }
+  add(backend_words(options, [&](const char* name) { return board.path(name); }));
+  add({"-pidfile", board.path("pid"), "-daemonize"});
   if (incoming) add({"-incoming", "defer"});
   return line;
 }
@@ -94,61 +72,7 @@ void wait_for_end(const Board& board) {
   while (board.running()) std::this_thread::sleep_for(milliseconds(20));
 }
 
-void send_key(Qmp& qmp, const std::string& name, bool down) {
-  const nlohmann::json key{{"type", "qcode"}, {"data", name}};
-  const nlohmann::json event{{"type", "key"}, {"data", {{"down", down}, {"key", key}}}};
-  qmp.execute("input-send-event", {{"events", nlohmann::json::array({event})}});
-}
-
-// Buffers that the phone's keyboard driver has left for events. QEMU without this query answers with an error.
-std::uint16_t free_key_buffers(Qmp& qmp) {
-  const auto element = qmp.execute("x-query-virtio-queue-element", {{"path", keyboard_path}, {"queue", 0}});
-  const auto offered = element.at("avail").at("idx").get<std::uint16_t>();
-  const auto filled = element.at("used").at("idx").get<std::uint16_t>();
-  return static_cast<std::uint16_t>(offered - filled);
-}
-
-void wait_for_key_buffers(Qmp& qmp) {
-  constexpr std::uint16_t enough = 32;  // of 64; one press of three keys takes 12
-  constexpr int tries = 500;
-  for (int i = 0; i < tries; ++i) {
-    try {
-      if (free_key_buffers(qmp) >= enough) return;
-    } catch (const std::exception&) {
-      // Its driver is not there yet: wait, as for a full queue.
-    }
-    std::this_thread::sleep_for(milliseconds(10));
-  }
-  throw std::runtime_error("the phone takes no keys: its keyboard queue stays full, or it has not started yet");
-}
-
 }  // namespace
-
-std::vector<std::string> machine_words(const BoardOptions& options) {
-  return {"-M",
-          "virt,gic-version=2,virtualization=on,highmem=off",
-          "-cpu",
-          "cortex-a7",
-          "-smp",
-          std::to_string(options.cpus),
-          "-m",
-          std::to_string(options.memory_mib),
-          "-nodefaults",
-          "-global",
-          "virtio-mmio.force-legacy=false",
-          "-serial",
-          "chardev:serial",
-          "-device",
-          "virtio-blk-device,drive=data,bus=virtio-mmio-bus.0",
-          "-device",
-          "virtio-net-device,netdev=net,bus=virtio-mmio-bus.2",
-          "-device",
-          "virtio-keyboard-device,id=keyboard,bus=virtio-mmio-bus.4",
-          "-device",
-          "virtio-gpu-device,id=screen,xres=640,yres=480,bus=virtio-mmio-bus.5",
-          "-device",
-          "virtio-rng-device,bus=virtio-mmio-bus.6"};
-}
 
 Board::Board(fs::path state_folder) : folder_(fs::absolute(std::move(state_folder))) {}
 
@@ -172,13 +96,12 @@ void Board::require_stopped() const {
 }
 
 void Board::launch(const BoardOptions& options, bool incoming) const {
-  for (const auto& file : {options.bundle, options.data}) {
-    if (!fs::is_regular_file(file)) throw std::runtime_error("there is no " + file.string());
-  }
+  check(options);
   fs::create_directories(folder_);
   fs::remove(path("pid"));
   BoardOptions absolute = options;
-  absolute.bundle = fs::absolute(options.bundle);
+  if (!options.bundle.empty()) absolute.bundle = fs::absolute(options.bundle);
+  if (!options.pki.empty()) absolute.pki = fs::absolute(options.pki);
   absolute.data = fs::absolute(options.data);
   if (options.write_log) {
     absolute.write_log = fs::absolute(*options.write_log);
@@ -187,7 +110,9 @@ void Board::launch(const BoardOptions& options, bool incoming) const {
   if (run(command_line(absolute, *this, incoming), path(start_log)) != 0) {
     throw std::runtime_error("QEMU did not start: " + first_line(path(start_log)));
   }
-  nlohmann::json record{{"bundle", absolute.bundle.string()},
+  nlohmann::json record{{"board", options.board},
+                        {"bundle", absolute.bundle.string()},
+                        {"pki", absolute.pki.string()},
                         {"data", absolute.data.string()},
                         {"cpus", options.cpus},
                         {"memory_mib", options.memory_mib},
@@ -203,6 +128,7 @@ void Board::start(const BoardOptions& options) const {
 
 void Board::save(const fs::path& folder) const {
   require_running();
+  if (boots_from_card()) throw std::runtime_error("only the development board can be saved (qemu-virt)");
   save_phone(*this, folder);
   power_off();
 }
@@ -233,10 +159,13 @@ nlohmann::json Board::describe() const {
   return record;
 }
 
+bool Board::boots_from_card() const { return describe().value("board", development_board) == card_board; }
+
 bool Board::stop(std::chrono::seconds limit) const {
   require_running();
-  commands().execute("system_powerdown");
   const auto end = std::chrono::steady_clock::now() + limit;
+  if (boots_from_card()) return stop_by_shell(end);
+  commands().execute("system_powerdown");
   while (running()) {
     if (std::chrono::steady_clock::now() > end) {
       power_off();
@@ -247,51 +176,26 @@ bool Board::stop(std::chrono::seconds limit) const {
   return true;
 }
 
+// QEMU gives this board neither a power key nor a power switch: its shell is asked, and it halts.
+bool Board::stop_by_shell(std::chrono::steady_clock::time_point end) const {
+  const Serial serial(path("serial.sock"));
+  serial.send("\npoweroff\n");
+  std::string said;
+  bool halted = false;
+  while (!halted && running() && std::chrono::steady_clock::now() < end) {
+    said += serial.receive(milliseconds(50));
+    halted =
+        said.find("reboot: System halted") != std::string::npos || said.find("reboot: Power down") != std::string::npos;
+  }
+  if (running()) power_off();
+  return halted;
+}
+
 void Board::power_off() const {
   const auto pid = running();
   if (!pid) require_running();
   kill(*pid, SIGKILL);
   wait_for_end(*this);
-}
-
-void press(Qmp& qmp, const Combination& keys) {
-  wait_for_key_buffers(qmp);
-  std::vector<std::string> held;
-  const auto release = [&] {
-    for (; !held.empty(); held.pop_back()) send_key(qmp, held.back(), false);
-  };
-  try {
-    for (const std::string& key : keys) {
-      send_key(qmp, key, true);
-      held.push_back(key);
-    }
-  } catch (const std::exception&) {
-    release();  // a name that QEMU does not know leaves no key down
-    throw;
-  }
-  release();
-}
-
-void type_text(Qmp& qmp, const std::string& text, milliseconds gap) {
-  std::vector<Combination> presses;
-  for (const char character : text) {
-    const auto keys = combination_of(character);
-    if (!keys) throw std::runtime_error("only ASCII can be typed on the emulated keyboard");
-    presses.push_back(*keys);
-  }
-  for (const Combination& keys : presses) {
-    press(qmp, keys);
-    std::this_thread::sleep_for(gap);
-  }
-}
-
-void save_picture(Qmp& qmp, const std::string& file, const std::string& format) {
-  qmp.execute("screendump", {{"filename", fs::absolute(file).string()}, {"format", format}});
-}
-
-Picture take_picture(Qmp& qmp, const std::string& scratch) {
-  save_picture(qmp, scratch, "ppm");
-  return read_ppm(scratch);
 }
 
 }  // namespace amphion::emulator

@@ -22,6 +22,7 @@ for file in phone.crt phone.key; do
 done
 cp "$AMPHION_CACHE/kernel/zImage" "$AMPHION_CACHE/rootfs/guest-initramfs.cpio.gz" "$tree/images/"
 cp --sparse=always "$AMPHION_CACHE/rootfs/guest-disk.ext4" "$tree/images/"
+umask 077  # the phone's key is in it
 mke2fs -q -t ext4 -L amphion-data -m 0 -E root_owner=0:0 -d "$tree" "$image.new" "${size_mib}M" >/dev/null ||
   die "the data disk cannot be made: is the disk full?"
 mv "$image.new" "$image"

@@ -9,6 +9,7 @@
 
 #include "emulator/board.hpp"
 #include "emulator/front.hpp"
+#include "emulator/panel.hpp"
 
 namespace amphion::emulator {
 namespace {
@@ -34,9 +35,8 @@ std::string default_font() {
 }
 
 std::string screen_text(const Board& board, const Font& font) {
-  Qmp qmp = board.commands();
   std::string text;
-  for (const std::string& row : read_text(take_picture(qmp, board.path("screen.ppm")), font)) text += row + "\n";
+  for (const std::string& row : read_text(open_panel(board)->look(), font)) text += row + "\n";
   text.erase(text.find_last_not_of('\n') + 1);
   return text + "\n";
 }
@@ -46,9 +46,9 @@ void show_screen(const Board& board, const Arguments& arguments) {
     std::cout << screen_text(board, Font(arguments.font));
     return;
   }
-  Qmp qmp = board.commands();
-  if (!arguments.png.empty()) save_picture(qmp, arguments.png, "png");
-  if (!arguments.ppm.empty()) save_picture(qmp, arguments.ppm, "ppm");
+  const auto panel = open_panel(board);
+  if (!arguments.png.empty()) panel->save(arguments.png, "png");
+  if (!arguments.ppm.empty()) panel->save(arguments.ppm, "ppm");
 }
 
 std::string serial_text(const Board& board) {
@@ -86,14 +86,16 @@ void show_status(const Board& board, const Arguments& arguments) {
 void press_named(const Board& board, const std::string& text) {
   const auto keys = parse_combination(text);
   if (!keys) throw std::runtime_error("\"" + text + "\" is no key combination; write for instance alt-f2 or ret");
-  Qmp qmp = board.commands();
-  press(qmp, *keys);
+  open_panel(board)->press(*keys);
 }
 
 void add_start(CLI::App& app, Arguments& arguments, std::function<void()>& action) {
   auto* start = app.add_subcommand("start", "start the emulated phone");
-  start->add_option("--bundle", arguments.board.bundle, "what the board loads (board/qemu-virt/bundle.sh)")->required();
-  start->add_option("--data", arguments.board.data, "image of its data disk")->required();
+  start->add_option("--board", arguments.board.board, "qemu-virt, or orangepi-pc, which boots from an SD card")
+      ->capture_default_str();
+  start->add_option("--bundle", arguments.board.bundle, "what qemu-virt loads (board/qemu-virt/bundle.sh)");
+  start->add_option("--data", arguments.board.data, "image of its data disk; orangepi-pc: of its SD card")->required();
+  start->add_option("--pki", arguments.board.pki, "orangepi-pc: folder of the owner's certificate, to see the screen");
   auto* cpus = start->add_option("--cpus", arguments.board.cpus, "CPUs");
   cpus->check(CLI::Range(1, 4))->capture_default_str();
   auto* memory = start->add_option("--memory", arguments.board.memory_mib, "RAM in MiB");
@@ -105,8 +107,9 @@ void add_start(CLI::App& app, Arguments& arguments, std::function<void()>& actio
   start->add_option("--write-log", arguments.write_log, "list the data disk's writes and flushes in a file");
   auto* vnc = start->add_option("--vnc", arguments.vnc, "also show the picture at VNC display N on the loopback");
   start->add_option("--qemu", arguments.board.qemu, "the QEMU to run")->capture_default_str();
-  start->callback([&, vnc] {
+  start->callback([&, vnc, cpus] {
     if (vnc->count() != 0) arguments.board.vnc_display = arguments.vnc;
+    if (arguments.board.board == card_board && cpus->count() == 0) arguments.board.cpus = 4;
     if (!arguments.write_log.empty()) arguments.board.write_log = arguments.write_log;
     action = [&] {
       const Board board(arguments.state);
@@ -143,8 +146,8 @@ void add_keyboard(CLI::App& app, Arguments& arguments, std::function<void()>& ac
   type->add_option("--gap-ms", arguments.gap_ms, "time between two keys")->capture_default_str();
   type->callback([&] {
     action = [&] {
-      Qmp qmp = Board(arguments.state).commands();
-      type_text(qmp, arguments.text, std::chrono::milliseconds(arguments.gap_ms));
+      const auto panel = open_panel(Board(arguments.state));
+      type_text(*panel, arguments.text, std::chrono::milliseconds(arguments.gap_ms));
     };
   });
   auto* key = app.add_subcommand("key", "press a combination, for instance alt-f2, ctrl-c, ret");
@@ -175,7 +178,7 @@ int main(int argc, char** argv) {
   Arguments arguments;
   arguments.font = default_font();
   std::function<void()> action;
-  CLI::App app{"The emulated phone: a QEMU virt board with two Cortex-A7 CPUs that starts in HYP mode."};
+  CLI::App app{"The emulated phone: a board with Cortex-A7 CPUs in QEMU that starts in HYP mode."};
   app.require_subcommand(1);
   app.add_option("--state", arguments.state, "its state folder")->capture_default_str();
   app.add_option("--font", arguments.font, "the console's font, to read screens with");

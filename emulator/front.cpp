@@ -1,20 +1,30 @@
 // SPDX-License-Identifier: Apache-2.0
-// See front.hpp. Only rows that changed are drawn again.
+// See front.hpp. Only rows that changed are drawn again. A terminal that is lower than the screen shows the part in which
+// the cursor stands.
 #include "emulator/front.hpp"
 
 #include <poll.h>
+#include <sys/ioctl.h>
 #include <termios.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cstdio>
 #include <stdexcept>
+
+#include "emulator/panel.hpp"
 
 namespace amphion::emulator {
 namespace {
 
 constexpr int frame_ms = 120;
 constexpr char front_key = 0x1d;  // Ctrl-]
+
+std::size_t terminal_rows() {
+  winsize size{};
+  return ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 1 ? size.ws_row : 24;
+}
 
 class RawTerminal {
  public:
@@ -25,10 +35,10 @@ class RawTerminal {
     termios raw = before_;
     cfmakeraw(&raw);
     tcsetattr(STDIN_FILENO, TCSANOW, &raw);
-    std::printf("\x1b[?1049h\x1b[2J");
+    std::printf("\x1b[?1049h\x1b[?7l\x1b[2J");  // alternate screen; long lines are cut
   }
   ~RawTerminal() {
-    std::printf("\x1b[?1049l");
+    std::printf("\x1b[?7h\x1b[?25h\x1b[?1049l");
     std::fflush(stdout);
     tcsetattr(STDIN_FILENO, TCSANOW, &before_);
   }
@@ -42,7 +52,7 @@ class RawTerminal {
 class Front {
  public:
   Front(const Board& board, const Font& font)
-      : qmp_(board.front()), font_(font), scratch_(board.path("front.ppm")), hint_(hint(board.describe())) {}
+      : panel_(open_panel(board, true)), font_(font), hint_(hint(board.describe())) {}
 
   void loop() {
     while (!done_) {
@@ -67,7 +77,7 @@ class Front {
       return;
     }
     for (ssize_t i = 0; i < got && !done_; ++i) take(chunk[static_cast<std::size_t>(i)]);
-    for (const Combination& keys : take_terminal_keys(typed_)) press(qmp_, keys);
+    for (const Combination& keys : take_terminal_keys(typed_)) panel_->press(keys);
   }
 
   void take(char character) {
@@ -78,28 +88,38 @@ class Front {
     }
     own_ = false;
     if (character == 'q') done_ = true;
-    if (character >= '1' && character <= '9') press(qmp_, {"alt", std::string("f") + character});
-    if (character == front_key) press(qmp_, {"ctrl", "bracket_right"});
+    if (character >= '1' && character <= '9') panel_->press({"alt", std::string("f") + character});
+    if (character == front_key) panel_->press({"ctrl", "bracket_right"});
   }
 
   void draw() {
-    std::vector<std::string> rows = read_text(take_picture(qmp_, scratch_), font_);
+    const Picture picture = panel_->look();
+    std::vector<std::string> rows = read_text(picture, font_);
+    if (const auto cursor = find_cursor(picture, font_)) cursor_ = *cursor;  // it blinks
+    const std::size_t height = std::min(terminal_rows() - 1, rows.size());
+    const std::size_t first = cursor_.row < height ? 0 : std::min(cursor_.row + 1, rows.size()) - height;
+    rows = {rows.begin() + static_cast<std::ptrdiff_t>(first),
+            rows.begin() + static_cast<std::ptrdiff_t>(first + height)};
     rows.push_back("\x1b[7m " + hint_ + " \x1b[0m");
-    shown_.resize(rows.size());
+    if (shown_.size() != rows.size()) {
+      std::printf("\x1b[2J");
+      shown_.assign(rows.size(), {});
+    }
     for (std::size_t i = 0; i < rows.size(); ++i) {
       if (rows[i] == shown_[i]) continue;
       std::printf("\x1b[%zu;1H\x1b[2K%s", i + 1, rows[i].c_str());
       shown_[i] = rows[i];
     }
+    std::printf("\x1b[%zu;%zuH", cursor_.row - first + 1, cursor_.column + 1);
     std::fflush(stdout);
   }
 
-  Qmp qmp_;
+  std::unique_ptr<Panel> panel_;
   const Font& font_;
-  std::string scratch_;
   std::string hint_;
   std::string typed_;
   std::vector<std::string> shown_;
+  Cell cursor_{};
   bool own_ = false;
   bool done_ = false;
 };

@@ -5,6 +5,7 @@
 #pragma once
 
 #include "emulator/board.hpp"
+#include "emulator/screen.hpp"
 
 namespace amphion::emulator {
 

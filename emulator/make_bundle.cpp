@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // make-bundle: joins the hypervisor's image with the host instance's kernel, initramfs and device tree into the one
-// file that the board loads (hyp/bundle.hpp). Run on the PC by board/qemu-virt/bundle.sh.
+// file that the board loads (hyp/bundle.hpp). Run on the PC by board/*/bundle.sh.
 // Invariants: the written bundle has passed the hypervisor's own check(); the output appears whole or not at all.
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -10,14 +10,13 @@
 #include <iostream>
 #include <iterator>
 
-#include "board/qemu-virt/board.hpp"
+#include "board/boards.hpp"
 #include "emulator/host_tree.hpp"
 #include "hyp/bundle.hpp"
 
 namespace amphion::emulator {
 namespace {
 
-constexpr auto& board = board::board;
 constexpr std::uint32_t mib = 1u << 20;
 // Places inside the host's memory. The kernel unpacks itself to the start, and must lie above what it unpacks to.
 constexpr std::uint32_t kernel_place = 32 * mib;
@@ -25,15 +24,23 @@ constexpr std::uint32_t dtb_place = 80 * mib;
 constexpr std::uint32_t initrd_place = 96 * mib;
 
 struct Options {
-  std::string hypervisor, kernel, initrd, board_dtb, out;
-  std::string bootargs =
-      "console=ttyAMA0 vt.global_cursor_default=0 consoleblank=0 cryptomgr.notests apparmor=0 audit=0";
+  std::string board, hypervisor, kernel, initrd, board_dtb, out;
+  std::string bootargs;
   std::uint32_t memory_mib = 1024;
   std::uint32_t host_base = 0x4800'0000;
   std::uint32_t host_mib = 256;
 };
 
 using Bytes = std::vector<std::uint8_t>;
+
+const hyp::Board& find_board(const std::string& name) {
+  std::string names;
+  for (const hyp::Board* one : board::all) {
+    if (one->name == name) return *one;
+    names += std::string(names.empty() ? "" : ", ") + one->name;
+  }
+  throw std::runtime_error("there is no board " + name + "; there are: " + names);
+}
 
 Bytes read_file(const std::string& path) {
   std::ifstream file(path, std::ios::binary);
@@ -58,8 +65,12 @@ hyp::BundleItem append(Bytes& bundle, const Bytes& item, std::uint64_t load) {
 }
 
 // The pool is all RAM that is neither the hypervisor's nor the host's.
-void fill_ranges(hyp::BundleHeader& header, const Options& options) {
+void fill_ranges(hyp::BundleHeader& header, const hyp::Board& board, const Options& options) {
   const std::uint64_t ram_end = std::uint64_t{board.ram_base} + std::uint64_t{options.memory_mib} * mib;
+  if (ram_end - board.ram_base > board.ram_max_bytes) {
+    throw std::runtime_error(std::string(board.name) + " has no more than " +
+                             std::to_string(board.ram_max_bytes / mib) + " MiB: see --memory");
+  }
   const std::uint64_t pool_base = std::uint64_t{board.ram_base} + board.hypervisor_bytes;
   const std::uint64_t host_end = std::uint64_t{options.host_base} + std::uint64_t{options.host_mib} * mib;
   if (options.host_base < pool_base || host_end > ram_end) {
@@ -71,21 +82,22 @@ void fill_ranges(hyp::BundleHeader& header, const Options& options) {
   header.pool[1] = {host_end, ram_end - host_end};
 }
 
-Bytes make_bundle(const Options& options) {
+Bytes make_bundle(const hyp::Board& board, const Options& options) {
   const Bytes kernel = read_file(options.kernel);
   const Bytes initrd = options.initrd.empty() ? Bytes{} : read_file(options.initrd);
-  const Bytes dtb =
-      finish_host_tree(read_file(options.board_dtb), {.memory_base = options.host_base,
-                                                      .memory_bytes = options.host_mib * mib,
-                                                      .initrd_base = options.host_base + initrd_place,
-                                                      .initrd_bytes = static_cast<std::uint32_t>(initrd.size()),
-                                                      .event_spi = board.interrupts.amphion_event - 32,
-                                                      .bootargs = options.bootargs});
+  const Bytes dtb = finish_host_tree(read_file(options.board_dtb),
+                                     {.memory_base = options.host_base,
+                                      .memory_bytes = options.host_mib * mib,
+                                      .initrd_base = options.host_base + initrd_place,
+                                      .initrd_bytes = static_cast<std::uint32_t>(initrd.size()),
+                                      .event_spi = board.interrupts.amphion_event - 32,
+                                      .firmware_power = board.psci_system_off != hyp::Board::no_function,
+                                      .bootargs = options.bootargs});
   hyp::BundleHeader header{};
   header.magic = hyp::bundle_magic;
   header.version = hyp::bundle_version;
   header.header_bytes = sizeof(header);
-  fill_ranges(header, options);
+  fill_ranges(header, board, options);
 
   Bytes bundle(sizeof(header));
   header.dtb = append(bundle, dtb, options.host_base + dtb_place);
@@ -102,8 +114,9 @@ Bytes make_bundle(const Options& options) {
 }
 
 void run(const Options& options) {
+  const hyp::Board& board = find_board(options.board);
   Bytes image = read_file(options.hypervisor);
-  const Bytes bundle = make_bundle(options);
+  const Bytes bundle = make_bundle(board, options);
   image.resize(hyp::bundle_offset(image.size()));
   image.insert(image.end(), bundle.begin(), bundle.end());
   if (board.load_address + image.size() > board.bundle_limit) {
@@ -118,12 +131,13 @@ void run(const Options& options) {
 
 int main(int argc, char** argv) {
   amphion::emulator::Options options;
-  CLI::App app{"Makes the bundle that the development board (QEMU virt) loads."};
+  CLI::App app{"Makes the bundle that a board loads."};
+  app.add_option("--board", options.board, "the board's folder in board/")->required();
   app.add_option("--hyp", options.hypervisor, "the hypervisor's raw image")->required();
   app.add_option("--kernel", options.kernel, "the host instance's zImage")->required();
   app.add_option("--initrd", options.initrd, "its initramfs");
-  app.add_option("--board-dtb", options.board_dtb, "the board's device tree, as QEMU dumps it")->required();
-  app.add_option("--bootargs", options.bootargs, "its kernel command line")->capture_default_str();
+  app.add_option("--board-dtb", options.board_dtb, "the board's device tree")->required();
+  app.add_option("--bootargs", options.bootargs, "its kernel command line")->required();
   app.add_option("--memory", options.memory_mib, "the board's RAM in MiB")->check(CLI::Range(512, 3072));
   app.add_option("--host-base", options.host_base, "where the host instance's memory begins");
   app.add_option("--host-memory", options.host_mib, "the host instance's memory in MiB")->check(CLI::Range(128, 1024));

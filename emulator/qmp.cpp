@@ -4,12 +4,12 @@
 
 #include <poll.h>
 #include <sys/socket.h>
-#include <sys/un.h>
 #include <unistd.h>
 
 #include <array>
-#include <cstring>
 #include <stdexcept>
+
+#include "emulator/unix_socket.hpp"
 
 namespace amphion::emulator {
 namespace {
@@ -17,24 +17,10 @@ namespace {
 constexpr int answer_limit_ms = 20'000;
 constexpr std::size_t message_limit_bytes = 1u << 20;
 
-int connect_to(const std::string& path) {
-  sockaddr_un address{};
-  address.sun_family = AF_UNIX;
-  if (path.size() >= sizeof(address.sun_path)) {
-    throw std::runtime_error("the state folder's path is too long for a unix socket: " + path);
-  }
-  std::memcpy(address.sun_path, path.c_str(), path.size() + 1);
-  const int descriptor = socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0);
-  if (descriptor < 0 || connect(descriptor, reinterpret_cast<sockaddr*>(&address), sizeof(address)) != 0) {
-    if (descriptor >= 0) close(descriptor);
-    throw std::runtime_error("no emulated phone answers at " + path + "; start one with make run");
-  }
-  return descriptor;
-}
-
 }  // namespace
 
-Qmp::Qmp(const std::string& socket_path) : socket_(connect_to(socket_path)) {
+Qmp::Qmp(const std::string& socket_path)
+    : socket_(connect_unix(socket_path, "no emulated phone answers at " + socket_path + "; start one with make run")) {
   try {
     (void)read_message();  // the greeting
     execute("qmp_capabilities");

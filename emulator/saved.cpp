@@ -63,6 +63,7 @@ bool same_contents(const fs::path& one, const fs::path& other) {
 
 BoardOptions options_of(const json& record) {
   BoardOptions options;
+  options.board = record.value("board", development_board);
   options.cpus = record.at("cpus");
   options.memory_mib = record.at("memory_mib");
   options.control_port = record.at("control_port");

@@ -110,6 +110,11 @@ Font::Font(const std::string& path) {
   }
 }
 
+bool Font::under_cursor(const Glyph& glyph) const {
+  return glyph[14] == 0xff && glyph[15] == 0xff && !whole_.contains(glyph) &&
+         above_cursor_.contains(without_cursor_lines(glyph));
+}
+
 std::string Font::find(const Glyph& glyph) const {
   if (const auto exact = whole_.find(glyph); exact != whole_.end()) return exact->second;
   if (glyph[14] != 0xff || glyph[15] != 0xff) return {};
@@ -128,6 +133,15 @@ std::vector<std::string> read_text(const Picture& picture, const Font& font) {
     rows.push_back(row);
   }
   return rows;
+}
+
+std::optional<Cell> find_cursor(const Picture& picture, const Font& font) {
+  for (std::uint32_t top = 0; top + cell_height <= picture.height; top += cell_height) {
+    for (std::uint32_t left = 0; left + cell_width <= picture.width; left += cell_width) {
+      if (font.under_cursor(cut(picture, left, top))) return Cell{top / cell_height, left / cell_width};
+    }
+  }
+  return {};
 }
 
 }  // namespace amphion::emulator

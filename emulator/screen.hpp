@@ -6,6 +6,7 @@
 #include <array>
 #include <cstdint>
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,7 @@ class Font {
 
   // UTF-8 of the character; empty if no glyph looks like this. A cursor may hide the lowest two lines.
   [[nodiscard]] std::string find(const Glyph& glyph) const;
+  [[nodiscard]] bool under_cursor(const Glyph& glyph) const;
 
  private:
   std::map<Glyph, std::string> whole_;
@@ -37,5 +39,11 @@ class Font {
 
 // One string a row, without blanks at the end; a cell that is no character reads as U+FFFD.
 [[nodiscard]] std::vector<std::string> read_text(const Picture& picture, const Font& font);
+
+struct Cell {
+  std::size_t row, column;
+};
+// Where the cursor stands; nothing while it blinks, or where there is none.
+[[nodiscard]] std::optional<Cell> find_cursor(const Picture& picture, const Font& font);
 
 }  // namespace amphion::emulator

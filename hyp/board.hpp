@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The board interface: what a board folder fills in, as one constexpr value `amphion::board::board`.
+// The board interface: what a board folder fills in, as one constexpr value in amphion::board (board/boards.hpp).
 // Data only; the README of each board folder says where each constant is documented.
 #pragma once
 
@@ -8,16 +8,20 @@
 namespace amphion::hyp {
 
 struct Board {
+  static constexpr std::uint32_t no_function = 0;  // the firmware cannot do this
+
   const char* name;
 
   std::uint32_t ram_base;  // also where the hypervisor's region begins
+  std::uint32_t ram_max_bytes;  // nothing above is taken for memory
   std::uint32_t hypervisor_bytes;
   std::uint32_t load_address;  // of the image, inside the hypervisor's region
   std::uint32_t bundle_limit;  // nothing of the bundle lies at or above this address
 
   struct Uart {
+    enum class Kind { pl011, designware } kind;
     std::uint32_t base;
-  } uart;  // PL011
+  } uart;  // set up by the loader
 
   struct Gic {
     std::uint32_t distributor;        // GICD
@@ -36,7 +40,7 @@ struct Board {
   } interrupts;
 
   std::uint32_t max_cpus;
-  std::uint32_t psci_cpu_on;  // function identifiers of the firmware, by SMC
+  std::uint32_t psci_cpu_on;  // function identifiers of the firmware, by SMC; the next two may be no_function
   std::uint32_t psci_system_off;
   std::uint32_t psci_system_reset;
 };

@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
 // The order of boot. amphion_main() is called by start.S on every CPU, on its own stack, with the MMU on.
-#include "board/qemu-virt/board.hpp"
 #include "hyp/bundle.hpp"
 #include "hyp/console.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/gic.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/sysreg.hpp"
+#include "hyp/this_board.hpp"
 
 extern "C" {
 extern char _start[];

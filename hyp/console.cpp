@@ -1,28 +1,45 @@
 // SPDX-License-Identifier: Apache-2.0
-// PL011 transmit, polled; see console.hpp. Registers: ARM DDI 0183, section 3.2.
+// UART transmit, polled; see console.hpp.
 #include "hyp/console.hpp"
 
-#include "board/qemu-virt/board.hpp"
 #include "hyp/spinlock.hpp"
 #include "hyp/sysreg.hpp"
+#include "hyp/this_board.hpp"
 
 namespace amphion::hyp {
 namespace {
 
-constexpr u32 uart_dr = board::board.uart.base + 0x00;
-constexpr u32 uart_fr = board::board.uart.base + 0x18;
-constexpr u32 uart_cr = board::board.uart.base + 0x30;
-constexpr u32 fr_transmit_full = 1u << 5;
-constexpr u32 cr_transmit_on = (1u << 0) | (1u << 8);
+using Kind = Board::Uart::Kind;
+constexpr u32 uart = board::board.uart.base;
+
+template <Kind>
+void send(char c);
+
+// ARM DDI 0183, section 3.2
+template <>
+[[maybe_unused]] void send<Kind::pl011>(char c) {
+  constexpr u32 dr = uart + 0x00, fr = uart + 0x18, cr = uart + 0x30;
+  constexpr u32 fr_transmit_full = 1u << 5;
+  constexpr u32 cr_transmit_on = (1u << 0) | (1u << 8);
+  write32(cr, read32(cr) | cr_transmit_on);
+  while ((read32(fr) & fr_transmit_full) != 0) {
+  }
+  write32(dr, static_cast<u8>(c));
+}
+
+// DesignWare's APB UART: a 16550 whose registers are words. A20 user manual, section UART.
+template <>
+[[maybe_unused]] void send<Kind::designware>(char c) {
+  constexpr u32 thr = uart + 0x00, lsr = uart + 0x14;
+  constexpr u32 lsr_transmit_empty = 1u << 5;
+  while ((read32(lsr) & lsr_transmit_empty) == 0) {
+  }
+  write32(thr, static_cast<u8>(c));
+}
 
 constinit SpinLock console_lock;
 
-void put(char c) {
-  write32(uart_cr, read32(uart_cr) | cr_transmit_on);
-  while ((read32(uart_fr) & fr_transmit_full) != 0) {
-  }
-  write32(uart_dr, static_cast<u8>(c));
-}
+void put(char c) { send<board::board.uart.kind>(c); }
 
 void put(const char* words) {
   for (; *words != '\0'; ++words) put(*words);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The hypervisor's console: whole lines to the board's PL011, prefixed "amphion: ". The host instance drives the same
+// The hypervisor's console: whole lines to the board's UART, prefixed "amphion: ". The host instance drives the same
 // UART afterwards, so lines are few: boot, and what an operator must know.
 // Thread safety: a line is written under one lock.
 #pragma once

@@ -4,13 +4,13 @@
 
 #include <bit>
 
-#include "board/qemu-virt/board.hpp"
 #include "hyp/console.hpp"
 #include "hyp/exit_reason.h"
 #include "hyp/gic.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/mmio.hpp"
 #include "hyp/sysreg.hpp"
+#include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"
 #include "hyp/trap.hpp"
 #include "hyp/world.hpp"

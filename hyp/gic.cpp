@@ -2,8 +2,8 @@
 // Driver of the physical GICv2; see gic.hpp.
 #include "hyp/gic.hpp"
 
-#include "board/qemu-virt/board.hpp"
 #include "hyp/sysreg.hpp"
+#include "hyp/this_board.hpp"
 
 namespace amphion::hyp::gic {
 namespace {

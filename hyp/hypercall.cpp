@@ -8,10 +8,10 @@
 #include <atomic>
 #include <span>
 
-#include "board/qemu-virt/board.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/sysreg.hpp"
+#include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"
 #include "machine/phone.hpp"
 

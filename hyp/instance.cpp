@@ -2,12 +2,12 @@
 // Instances: storage, start and stop, news for the host, and the host instance itself; see instance.hpp.
 #include "hyp/instance.hpp"
 
-#include "board/qemu-virt/board.hpp"
 #include "hyp/console.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/gic.hpp"
 #include "hyp/maintenance.hpp"
 #include "hyp/sysreg.hpp"
+#include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"
 #include "machine/phone.hpp"
 
@@ -63,12 +63,12 @@ bool map_host(u64 first, u64 end, u64 output, bool device) {
 void map_host_memory() {
   constexpr const Board& b = board::board;
   constexpr u64 cpu_interface_bytes = 0x2000;
-  constexpr u64 address_end = u64{1} << 32;
+  constexpr u64 ram_end = u64{b.ram_base} + b.ram_max_bytes;
   constexpr u64 gic_end = b.gic.region_base + b.gic.region_bytes;
   if (!host_table->create() || !map_host(0, b.gic.region_base, 0, true) ||
       !map_host(b.gic.cpu_interface, b.gic.cpu_interface + cpu_interface_bytes, b.gic.virtual_interface, true) ||
       !map_host(gic_end, b.ram_base, gic_end, true) ||
-      !map_host(b.ram_base + b.hypervisor_bytes, address_end, b.ram_base + b.hypervisor_bytes, false)) {
+      !map_host(b.ram_base + b.hypervisor_bytes, ram_end, b.ram_base + b.hypervisor_bytes, false)) {
     panic("the pool is too small for the host's page tables");
   }
 }

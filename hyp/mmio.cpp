@@ -5,11 +5,11 @@
 #include <atomic>
 #include <optional>
 
-#include "board/qemu-virt/board.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/fault_ipa.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/sysreg.hpp"
+#include "hyp/this_board.hpp"
 #include "machine/phone.hpp"
 
 namespace amphion::hyp {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // The algorithm for LPAE translation tables (ARM ARM DDI 0406C, B3.6): stage 2. (The hypervisor's own stage 1 is four
-// constant blocks: start.S.)
+// constant blocks: stage1.cpp.)
 // Input addresses have 32 bits: four level 1 entries (1 GiB), then levels 2 (2 MiB) and 3 (4 KiB).
 //
 // Every change is prepared, then committed: all table pages it needs are taken first, which may fail and leaves nothing

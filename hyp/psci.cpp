@@ -1,14 +1,15 @@
 // SPDX-License-Identifier: Apache-2.0
-// PSCI; see psci.hpp. The host's SYSTEM_OFF and SYSTEM_RESET go to the firmware; a phone's stop that phone.
+// PSCI; see psci.hpp. The host's SYSTEM_OFF and SYSTEM_RESET go to the firmware, or to nobody if that has none (the
+// host's own drivers then know the board's power); a phone's stop that phone.
 #include "hyp/psci.hpp"
 
 #include <array>
 
-#include "board/qemu-virt/board.hpp"
 #include "hyp/console.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/psr.hpp"
+#include "hyp/this_board.hpp"
 #include "hyp/world.hpp"
 
 extern "C" amphion::hyp::u32 firmware_call(amphion::hyp::u32 function, amphion::hyp::u32 a, amphion::hyp::u32 b,
@@ -72,6 +73,7 @@ u32 migrate_info_type(Vcpu&) { return 2; }  // no trusted OS
 u32 end_system(Vcpu& vcpu, u32 event, u32 firmware_function) {
   Instance& instance = *vcpu.instance;
   if (instance.is_host()) {
+    if (firmware_function == Board::no_function) return not_supported;
     Line() << "the host instance asked for " << (event == AMPHION_EVENT_SYSTEM_OFF ? "power off" : "a reset");
     firmware_call(firmware_function, 0, 0, 0);
     panic("the firmware refused to end the system");

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Entry of every CPU, in HYP mode with MMU off: the first from the board's loader, the others from the firmware's
 // PSCI CPU_ON with their number in r0. Turns the MMU on and calls amphion_main(cpu) on that CPU's stack.
-// The image runs where it is linked. Stage 1 is an identity map in 1 GiB blocks: devices below RAM, memory above.
+// The image runs where it is linked and loaded. Stage 1 is an identity map: stage1.cpp.
 
 #define HYP_STACK_SHIFT 14
 
@@ -14,7 +14,15 @@
         .section .text.start, "ax"
         .global _start
         .global _secondary_start
-_start:
+_start:                                         // a zImage's header: U-Boot's bootz goes into HYP mode, its go does not
+        .rept   8
+        nop
+        .endr
+        b       first_cpu
+        .word   0x016f2818                      // at 0x24: magic, first byte, end
+        .word   _start
+        .word   __image_end
+first_cpu:
         mov     r0, #0
 _secondary_start:
         cpsid   if
@@ -50,14 +58,6 @@ dead:
         wfi
         b       dead
         .ltorg
-
-        .section .data.hyp_table, "aw"
-        .balign 32
-hyp_table:                                      // level 1: AF, AP[1], block; attribute index at bit 2
-        .word   0x00000441, 0x00400000          // devices, never executed
-        .word   0x40000745, 0
-        .word   0x80000745, 0
-        .word   0xc0000745, 0
 
         .section .bss.hyp_stacks, "aw", %nobits
         .balign 16

@@ -2,11 +2,11 @@
 // Architected timers; see timer.hpp.
 #include "hyp/timer.hpp"
 
-#include "board/qemu-virt/board.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/gic.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/sysreg.hpp"
+#include "hyp/this_board.hpp"
 #include "machine/phone.hpp"
 
 namespace amphion::hyp {

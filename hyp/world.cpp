@@ -3,13 +3,13 @@
 // is seen at a glance.
 #include "hyp/world.hpp"
 
-#include "board/qemu-virt/board.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/exit_reason.h"
 #include "hyp/gic.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/page_table.hpp"
 #include "hyp/sysreg.hpp"
+#include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"
 
 extern "C" {

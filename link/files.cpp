@@ -24,6 +24,12 @@ Error failed(const std::string& what, const std::string& path) {
   return {code, "cannot " + what + " " + path + ": " + std::strerror(number)};
 }
 
+std::string parent_of(const std::string& path) {
+  const std::size_t slash = path.rfind('/');
+  if (slash == std::string::npos) return ".";
+  return slash == 0 ? "/" : path.substr(0, slash);
+}
+
 class Descriptor {
  public:
   explicit Descriptor(int fd) : fd_(fd) {}
@@ -100,7 +106,9 @@ class RealFiles : public Files {
   Status make_folder(const std::string& path) override {
     for (std::size_t end = path.find('/', 1);; end = path.find('/', end + 1)) {
       const std::string part = path.substr(0, end);
-      if (::mkdir(part.c_str(), 0700) != 0 && errno != EEXIST) return failed("create folder", part);
+      const bool made = ::mkdir(part.c_str(), 0700) == 0;
+      if (!made && errno != EEXIST) return failed("create folder", part);
+      if (const Status synced = made ? sync_folder(parent_of(part)) : Status(); !synced.ok()) return synced;
       if (end == std::string::npos) break;
     }
     return {};
@@ -165,8 +173,7 @@ Status write_durably(Files& files, const std::string& path, std::string_view byt
     (void)files.remove(temporary);
     return status;
   }
-  const std::size_t slash = path.rfind('/');
-  return files.sync_folder(slash == std::string::npos ? "." : path.substr(0, slash));
+  return files.sync_folder(parent_of(path));
 }
 
 std::string seal(std::string_view magic, std::uint32_t version, std::string_view body) {

@@ -31,7 +31,7 @@ class Files {
   virtual Result<std::unique_ptr<File>> open(const std::string& path, bool empty) = 0;
   virtual Status rename(const std::string& from, const std::string& to) = 0;
   virtual Status remove(const std::string& path) = 0;       // done as well when it is not there
-  virtual Status make_folder(const std::string& path) = 0;  // with parents; done as well when it is there
+  virtual Status make_folder(const std::string& path) = 0;  // durable, with parents; done as well when there
   virtual Status sync_folder(const std::string& path) = 0;
   virtual Result<std::vector<std::string>> list(const std::string& folder) = 0;  // names, sorted
 };

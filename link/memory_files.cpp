@@ -98,9 +98,10 @@ Status MemoryFiles::make_folder(const std::string&) { return {}; }
 Status MemoryFiles::sync_folder(const std::string& path) {
   const std::lock_guard lock(mutex_);
   if (Status s = change("sync folder", path); !s.ok()) return s;
+  const std::string folder = path == "/" ? "" : path;
   const auto inside = [&](const std::string& name) {
-    return name.size() > path.size() && name.starts_with(path) && name[path.size()] == '/' &&
-           name.find('/', path.size() + 1) == std::string::npos;
+    return name.size() > folder.size() && name.starts_with(folder) && name[folder.size()] == '/' &&
+           name.find('/', folder.size() + 1) == std::string::npos;
   };
   std::erase_if(durable_names_, [&](const auto& entry) { return inside(entry.first); });
   for (const auto& [name, inode] : names_) {

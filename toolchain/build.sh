@@ -1,9 +1,10 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
 # Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
-# the bundle for the emulated board; for tests also the programs that run QEMU, the unit tests with sanitizers, and the
-# modules that test guests load; for make bench-hyp its programs.
-# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle pc-tests pc-sanitize test-module bench-load (default: all but the tests)
+# the bundle for the emulated board, and those for the boards that boot from a card; for tests also the programs that run
+# QEMU, the unit tests with sanitizers, and the modules that test guests load; for make bench-hyp its programs.
+# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load
+#   (default: pc phone hyp module bundle)
 . "$(dirname "$0")/common.sh"
 cd "$ROOT_DIR"
 
@@ -19,9 +20,10 @@ configure() {  # preset, options...
   cmake --preset "$preset" "${launcher[@]}" "$@" >/dev/null || die "cmake --preset $preset failed"
 }
 compile() {  # preset, targets...
-  local preset=$1
+  local preset=$1 quiet=--quiet
   shift
-  ninja -C "build/$preset" -j "$(nproc)" --quiet "$@" >&2 || die "the build of $preset failed"
+  [ ! -t 2 ] || quiet=  # on a terminal one line tells how far it is
+  NINJA_STATUS="build $preset: %f of %t " ninja -C "build/$preset" -j "$(nproc)" $quiet "$@" >&2 || die "the build of $preset failed"
 }
 unit_tests() { ninja -C build/pc-sanitize -t targets all | sed -n 's/^\([a-z_]*_unit_tests\): phony$/\1/p'; }
 
@@ -37,12 +39,19 @@ part_module() { toolchain/module.sh guest-kernel-mods/amphion_host >/dev/null; }
 part_test-module() { toolchain/module.sh tests/guest >/dev/null; }
 part_bench-load() { part_phone && compile phone hyp-load && part_pc && compile pc hyp-tree; }
 part_bundle() {
-  toolchain/host-initramfs.sh build/phone/host-initramfs.cpio.lz4
+  toolchain/host-initramfs.sh qemu-virt build/phone/host-qemu-virt.cpio.lz4
   board/qemu-virt/bundle.sh build/qemu-virt.bundle >/dev/null
+}
+part_boards() {
+  local board
+  for board in cubieboard2 orangepi-pc; do
+    toolchain/host-initramfs.sh "$board" "build/phone/host-$board.cpio.lz4"
+    board/allwinner/bundle.sh "$board" "build/$board.bundle" >/dev/null
+  done
 }
 
 [ $# -gt 0 ] || set -- pc phone hyp module bundle
 for part in "$@"; do
-  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle pc-tests pc-sanitize test-module bench-load"
+  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load"
   step "build $part" "part_$part"
 done

@@ -13,9 +13,10 @@ export AMPHION_CACHE=${AMPHION_CACHE:-$HOME/.cache/amphion}
 readonly PHONE_SUITE=bookworm  # the armhf side: kernel, sysroot, root file systems
 readonly CLONE_SUITE=forky     # the clones' QEMU (vfio-user needs 10.1 or later)
 
-say() { printf '[toolchain] %s\n' "$*" >&2; }
+readonly SPEAKER=$(basename "$(dirname "$(realpath "$0")")")  # the folder of the script that sources this
+say() { printf '[%s] %s\n' "$SPEAKER" "$*" >&2; }
 die() {
-  printf '[toolchain] error: %s\n' "$*" >&2
+  printf '[%s] error: %s\n' "$SPEAKER" "$*" >&2
   exit 1
 }
 

@@ -1,20 +1,27 @@
 #!/bin/bash
 # SPDX-License-Identifier: Apache-2.0
-# Packs the host instance's initramfs: the base of host-rootfs.sh, the programs of the phone build, amphion_host.ko.
-# Usage: toolchain/host-initramfs.sh OUT [PHONE_BUILD [MODULE]]
+# Packs the host instance's initramfs for a board: what is common (host-rootfs.sh), the board's drivers, the programs of
+# the phone build, amphion_host.ko.
+# Usage: toolchain/host-initramfs.sh BOARD OUT [PHONE_BUILD [MODULE]]
 #   (default: build/phone, and build/modules/.../amphion_host.ko; what is not built is left out, with a note)
 # lz4, because an emulated CPU unpacks it.
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/rootfs.sh"
 
-readonly OUT=${1:?usage: toolchain/host-initramfs.sh OUT [PHONE_BUILD [MODULE]]}
-readonly PHONE_BUILD=${2:-$ROOT_DIR/build/phone}
-readonly MODULE=${3:-$ROOT_DIR/build/modules/guest-kernel-mods/amphion_host/amphion_host.ko}
+readonly BOARD=${1:-} OUT=${2:?usage: toolchain/host-initramfs.sh BOARD OUT [PHONE_BUILD [MODULE]]}
+readonly PHONE_BUILD=${3:-$ROOT_DIR/build/phone}
+readonly MODULE=${4:-$ROOT_DIR/build/modules/guest-kernel-mods/amphion_host/amphion_host.ko}
+[ -f "$ROOT_DIR/board/$BOARD/recipe.sh" ] || die "there is no board $BOARD"
+. "$ROOT_DIR/board/$BOARD/recipe.sh"
 
 pack() {
   tree=$(mktemp -d "$AMPHION_CACHE/tmp/host.XXXXXX")
   trap 'rm -rf "$tree"' EXIT
-  cp -a "$AMPHION_CACHE/rootfs/host-base/." "$tree/"
+  cp -a "$AMPHION_CACHE/rootfs/host-common/." "$tree/"
+  cp -r "$TOOLCHAIN_DIR/rootfs/host/." "$tree/"
+  cp "$TOOLCHAIN_DIR/rootfs/host-init" "$tree/init"
+  # shellcheck disable=SC2086
+  install_modules "$tree" $HOST_MODULES
   install_program "$tree" phoned usr/sbin
   install_program "$tree" amphion-instance usr/sbin
   install_program "$tree" amphion usr/bin
@@ -39,5 +46,5 @@ install_program() {  # tree, name, folder
   fi
 }
 
-[ -d "$AMPHION_CACHE/rootfs/host-base" ] || "$TOOLCHAIN_DIR/host-rootfs.sh"
-step host-initramfs pack
+[ -d "$AMPHION_CACHE/rootfs/host-common" ] || "$TOOLCHAIN_DIR/host-rootfs.sh"
+step "host of $BOARD" pack

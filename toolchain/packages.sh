@@ -8,7 +8,7 @@ readonly PACKAGES="
   build-essential iproute2 cmake ninja-build ccache pkg-config python3 git
   gcc-arm-linux-gnueabihf g++-arm-linux-gnueabihf
   qemu-system-arm qemu-user-static
-  cpio lz4 kmod e2fsprogs openssl make bc
+  cpio lz4 kmod e2fsprogs fdisk u-boot-tools device-tree-compiler openssl make bc
   protobuf-compiler libprotobuf-dev libmbedtls-dev libzstd-dev libfdt-dev libevdev-dev
   libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libgmock-dev"
 

@@ -8,13 +8,14 @@
 
 namespace amphion::board {
 
-inline constexpr hyp::Board board{
+inline constexpr hyp::Board qemu_virt{
     .name = "qemu-virt",
     .ram_base = 0x4000'0000,
+    .ram_max_bytes = 0xc000'0000,
     .hypervisor_bytes = 0x40'0000,
     .load_address = 0x4001'0000,
     .bundle_limit = 0x4800'0000,
-    .uart = {.base = 0x0900'0000},
+    .uart = {.kind = hyp::Board::Uart::Kind::pl011, .base = 0x0900'0000},
     .gic = {.distributor = 0x0800'0000,
             .cpu_interface = 0x0801'0000,
             .virtual_control = 0x0803'0000,

@@ -4,17 +4,18 @@
 # Usage: board/qemu-virt/bundle.sh OUT [--hyp FILE] [--kernel FILE] [--initrd FILE] [--tool FILE] [--cpus N] [--memory MiB] [--bootargs TEXT]
 #   (--initrd '': none)
 . "$(dirname "$0")/../../toolchain/common.sh"
+. "$ROOT_DIR/board/qemu-virt/recipe.sh"
 
 [ $# -ge 1 ] || die "usage: board/qemu-virt/bundle.sh OUT [--hyp FILE] [--initrd FILE] [--tool FILE] [--cpus N] [--memory MiB]"
 out=$1
 shift
 hyp=$ROOT_DIR/build/hyp/hyp/amphion-hyp-qemu-virt.bin
 kernel=$AMPHION_CACHE/kernel/zImage
-initrd=$ROOT_DIR/build/phone/host-initramfs.cpio.lz4
+initrd=$ROOT_DIR/build/phone/host-qemu-virt.cpio.lz4
 tool=$ROOT_DIR/build/pc/emulator/make-bundle
 cpus=2
 memory=1024
-extra=()
+bootargs=$HOST_BOOTARGS
 while [ $# -ge 2 ]; do
   case $1 in
     --hyp) hyp=$2 ;;
@@ -23,7 +24,7 @@ while [ $# -ge 2 ]; do
     --tool) tool=$2 ;;
     --cpus) cpus=$2 ;;
     --memory) memory=$2 ;;
-    --bootargs) extra=(--bootargs "$2") ;;
+    --bootargs) bootargs=$2 ;;
     *) die "unknown option $1" ;;
   esac
   shift 2
@@ -36,5 +37,5 @@ tree=$(mktemp)
 trap 'rm -f "$tree"' EXIT
 qemu-system-arm -M "virt,gic-version=2,virtualization=on,highmem=off,dumpdtb=$tree" -cpu cortex-a7 -smp "$cpus" \
   -m "$memory" -nodefaults -display none 2>/dev/null || die "QEMU cannot describe the board with $cpus CPUs and $memory MiB"
-"$tool" --hyp "$hyp" --kernel "$kernel" ${initrd:+--initrd "$initrd"} --board-dtb "$tree" --memory "$memory" \
-  "${extra[@]}" --out "$out"
+"$tool" --board qemu-virt --hyp "$hyp" --kernel "$kernel" ${initrd:+--initrd "$initrd"} --board-dtb "$tree" \
+  --memory "$memory" --bootargs "$bootargs" --out "$out"

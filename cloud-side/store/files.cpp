@@ -118,9 +118,12 @@ std::vector<std::string> PosixFiles::list(const fs::path& folder) {
 }
 
 void PosixFiles::make_folder(const fs::path& folder) {
+  const fs::path parent = folder.has_parent_path() ? folder.parent_path() : fs::path(".");
   std::error_code error;
-  fs::create_directories(folder, error);
+  if (!fs::exists(parent, error)) make_folder(parent);
+  const bool made = fs::create_directory(folder, error);
   if (error) fail("make the folder", folder, error.value());
+  if (made) sync_folder(parent);
   (void)chmod(folder.c_str(), 0700);
 }
 

@@ -49,7 +49,7 @@ class Files {
   [[nodiscard]] virtual std::unique_ptr<File> open(const std::filesystem::path& path, Mode mode) = 0;
   [[nodiscard]] virtual bool exists(const std::filesystem::path& path) = 0;
   [[nodiscard]] virtual std::vector<std::string> list(const std::filesystem::path& folder) = 0;  // sorted names
-  virtual void make_folder(const std::filesystem::path& folder) = 0;                             // parents too
+  virtual void make_folder(const std::filesystem::path& folder) = 0;  // durable, parents too
   virtual void remove_all(const std::filesystem::path& path) = 0;                                // absent: nothing
   virtual void rename(const std::filesystem::path& from, const std::filesystem::path& to) = 0;
   virtual void sync_folder(const std::filesystem::path& folder) = 0;

@@ -12,6 +12,7 @@
 #include "phone-side/cli/client.hpp"
 #include "phone-side/cli/console.hpp"
 #include "phone-side/cli/format.hpp"
+#include "phone-side/cli/screen.hpp"
 
 namespace amphion::cli {
 namespace {
@@ -22,6 +23,7 @@ using phoned::Operation;
 struct Options {
   Target target = default_target();
   std::string instance;
+  std::string file;
   bool as_json = false;
   bool serial = false;
   double silence_s = 2;
@@ -101,6 +103,11 @@ void console(const Options& options) {
   run_console(client, std::chrono::milliseconds(static_cast<int>(options.silence_s * 1000)));
 }
 
+void screen(const Options& options) {
+  Client client(connect(options.target));
+  write_ppm(look(client), options.file);
+}
+
 CLI::App* add(CLI::App& app, Options& options, const char* name, const char* help, bool instance) {
   CLI::App* command = app.add_subcommand(name, help);
   command->add_flag("--json", options.as_json, "print the answer as JSON, one object a line");
@@ -132,6 +139,9 @@ void add_commands(CLI::App& app, Options& options, std::ostream& out) {
       ->check(CLI::Range(0.1, 3600.0))
       ->capture_default_str();
   terminal->callback([&options] { console(options); });
+  CLI::App* picture = app.add_subcommand("screen", "write what the phone's screen shows as a picture (PPM)");
+  picture->add_option("FILE", options.file, "the picture")->required();
+  picture->callback([&options] { screen(options); });
   add(app, options, "dock", "move an instance to the cloud, where it goes on with more", true)
       ->callback(moving(Operation::dock));
   add(app, options, "undock", "bring an instance home", true)->callback(moving(Operation::undock));

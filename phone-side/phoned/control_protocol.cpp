@@ -20,7 +20,7 @@ struct Row {
   bool needs_instance;
 };
 
-constexpr std::array<Row, 8> operations{{
+constexpr std::array<Row, 10> operations{{
     {"list", Operation::list, false},
     {"status", Operation::status, false},
     {"switch", Operation::switch_to, true},
@@ -28,6 +28,8 @@ constexpr std::array<Row, 8> operations{{
     {"dock", Operation::dock, true},
     {"undock", Operation::undock, true},
     {"journal", Operation::journal, true},
+    {"screen", Operation::screen, false},
+    {"keys", Operation::keys, false},
     {"shutdown", Operation::shutdown, false},
 }};
 
@@ -71,25 +73,32 @@ json to_json(const Request& request) {
 
 json error_reply(const std::string& error) { return {{"ok", false}, {"error", error}}; }
 
-json console_line(std::string_view bytes) {
+std::string to_base64(std::string_view bytes) {
   std::string text((bytes.size() + 2) / 3 * 4 + 1, '\0');
   std::size_t written = 0;
   mbedtls_base64_encode(reinterpret_cast<unsigned char*>(text.data()), text.size(), &written, bytes_of(bytes),
                         bytes.size());
   text.resize(written);
-  return {{"data", text}};
+  return text;
 }
 
-std::optional<std::string> console_bytes(std::string_view line) {
-  const json value = json::parse(line, nullptr, false);
-  if (!value.is_object() || !value.contains("data") || !value["data"].is_string()) return std::nullopt;
-  const auto& text = value["data"].get_ref<const std::string&>();
+std::optional<std::string> from_base64(std::string_view text) {
   std::string bytes(text.size() + 1, '\0');
   std::size_t written = 0;
   const int result = mbedtls_base64_decode(reinterpret_cast<unsigned char*>(bytes.data()), bytes.size(), &written,
                                            bytes_of(text), text.size());
-  if (result != 0 || written > max_console_bytes) return std::nullopt;
+  if (result != 0) return std::nullopt;
   bytes.resize(written);
+  return bytes;
+}
+
+json console_line(std::string_view bytes) { return {{"data", to_base64(bytes)}}; }
+
+std::optional<std::string> console_bytes(std::string_view line) {
+  const json value = json::parse(line, nullptr, false);
+  if (!value.is_object() || !value.contains("data") || !value["data"].is_string()) return std::nullopt;
+  auto bytes = from_base64(value["data"].get_ref<const std::string&>());
+  if (!bytes || bytes->size() > max_console_bytes) return std::nullopt;
   return bytes;
 }
 

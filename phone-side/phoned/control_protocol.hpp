@@ -17,12 +17,12 @@
 namespace amphion::phoned {
 
 inline constexpr std::size_t max_request_bytes = 16 * 1024;
-inline constexpr std::size_t max_reply_bytes = 256 * 1024;
+inline constexpr std::size_t max_reply_bytes = 1024 * 1024;
 inline constexpr std::size_t max_console_bytes = 4096;  // of one {"data":...} line, before base64
 inline constexpr char default_port[] = "7447";
 inline constexpr char default_socket[] = "/run/phoned.sock";
 
-enum class Operation { list, status, switch_to, console, dock, undock, journal, shutdown };
+enum class Operation { list, status, switch_to, console, dock, undock, journal, screen, keys, shutdown };
 
 struct Request {
   Operation operation;
@@ -35,6 +35,9 @@ struct Request {
 [[nodiscard]] nlohmann::json to_json(const Request& request);
 
 [[nodiscard]] nlohmann::json error_reply(const std::string& error);
+
+[[nodiscard]] std::string to_base64(std::string_view bytes);
+[[nodiscard]] std::optional<std::string> from_base64(std::string_view text);
 
 // Console bytes of {"data":"<base64>"}; none where the line is anything else or too long.
 [[nodiscard]] nlohmann::json console_line(std::string_view bytes);

@@ -56,6 +56,10 @@ class Cancellable {
   std::function<void()>& cancel_;
 };
 
+std::chrono::milliseconds since(link::Clock::time_point begun) {
+  return std::chrono::duration_cast<std::chrono::milliseconds>(link::Clock::now() - begun);
+}
+
 }  // namespace
 
 json to_json(const link::Progress& progress) {
@@ -157,6 +161,7 @@ json Slot::undock(const ProgressSink& progress) {
   };
   if (!session) give_up("the cloud is not connected; amphion status says why");
   spdlog::info("{}: undocks", name());
+  const auto begun = link::Clock::now();
   std::shared_ptr<link::Channel> channel;
   link::pb::Offer offer;
   try {
@@ -167,14 +172,18 @@ json Slot::undock(const ProgressSink& progress) {
     set_state(SlotState::docked);
     throw;
   }
+  const auto shrinking = since(begun);
   HomeImage image(*this);
-  link::HandoverDestination engine(*channel, services_.records, image, {},
-                                   [&](const link::Progress& now) { progress(to_json(now)); });
+  link::HandoverDestination engine(*channel, services_.records, image, {}, [&](link::Progress now) {
+    now.total += shrinking;
+    progress(to_json(now));
+  });
   link::HandoverReport report;
   {
     const Cancellable cancellable(mutex_, cancel_, engine);
     report = engine.run(offer);
   }
+  report.progress.total += shrinking;
   reload_record();
   spdlog::info("{}: undock {}: {} ms{}{}", name(), link::text(report.outcome), report.progress.total.count(),
                report.reason.empty() ? "" : ": ", report.reason);
@@ -231,11 +240,10 @@ link::pb::Offer Slot::await_offer(const ProgressSink& progress, std::shared_ptr<
     }
     const link::pb::UndockProgress now = *std::exchange(homecoming_->progress, std::nullopt);
     lock.unlock();
-    const auto passed = std::chrono::duration_cast<std::chrono::milliseconds>(link::Clock::now() - begun);
     progress({{"step", now.phase()},
               {"uses_bytes", now.uses_bytes()},
               {"bound_bytes", now.bound_bytes()},
-              {"total_ms", ms(passed)}});
+              {"total_ms", ms(since(begun))}});
     lock.lock();
   }
 }

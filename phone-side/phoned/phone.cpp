@@ -2,10 +2,13 @@
 // What belongs to no single instance; see phone.hpp.
 #include "phone-side/phoned/phone.hpp"
 
+#include <linux/input-event-codes.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <filesystem>
+
+#include "phone-side/phoned/control_picture.hpp"
 
 namespace amphion::phoned {
 namespace {
@@ -23,7 +26,7 @@ Phone::Phone(Config config, InstanceFactory make, std::function<void()> shutdown
       cloud_({config_.cloud, config_.pki}, records_,
              [this](const std::string& instance, const std::string& pixels) { clone_screen_.put(instance, pixels); }),
       focus_(config_.instances.size()),
-      display_([this](std::span<std::uint16_t> picture) { return show(picture); }),
+      display_([this](std::span<std::uint16_t> picture) { return show(picture); }, [this] { ask_for_screen({}); }),
       keyboards_("/dev/input", {[this](std::span<const Frame> frames) { keys(frames); }}),
       control_({config_.control, config_.pki, config_.socket}, *this) {
   for (const InstanceConfig& one : config_.instances) {
@@ -62,6 +65,10 @@ void Phone::stop() {
 // ---- Keys and focus ----
 
 void Phone::keys(std::span<const Frame> frames) {
+  const auto pressed_or_released = [](const KeyEvent& event) { return event.type == EV_KEY && event.value != 2; };
+  for (const Frame& frame : frames) {
+    keys_taken_ += static_cast<std::uint64_t>(std::count_if(frame.begin(), frame.end(), pressed_or_released));
+  }
   const std::lock_guard lock(focus_mutex_);
   const std::size_t before = focus_.focused();
   std::vector<Delivery> deliveries;
@@ -176,6 +183,13 @@ json Phone::execute(const Request& request, const Progress& progress) {
       answer["instance"] = request.instance;
       return answer;
     }
+    case Operation::screen: {
+      const auto picture = display_.look();
+      if (!picture) throw CommandError("phoned is ending");
+      return picture_answer(*picture);
+    }
+    case Operation::keys:
+      return {{"ok", true}, {"keys", keys_taken_.load()}};
     case Operation::shutdown:
       shutdown_();
       return {{"ok", true}};

@@ -3,6 +3,7 @@
 // Thread safety: start/stop by main; the rest from any thread.
 #pragma once
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -56,6 +57,7 @@ class Phone : public Commands {
 
   std::mutex focus_mutex_;  // guards focus_, and keeps deliveries in order
   Focus focus_;
+  std::atomic<std::uint64_t> keys_taken_{0};  // presses and releases of the board's keyboards since phoned began
 
   std::string screen_asked_;                       // the display's thread: whose clone's screen was asked for,
   std::shared_ptr<link::Session> screen_session_;  // in which session

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <fstream>
 
 namespace amphion::phoned {
 namespace {
@@ -27,6 +28,14 @@ std::uint32_t widen(std::uint32_t value, std::uint32_t from, std::uint32_t to) {
 }
 
 }  // namespace
+
+std::optional<Font> read_font(const std::string& file) {
+  std::ifstream in(file, std::ios::binary);
+  Font font;
+  for (auto& glyph : font.glyphs) in.read(reinterpret_cast<char*>(glyph.data()), glyph.size());
+  if (!in || in.peek() != std::ifstream::traits_type::eof()) return std::nullopt;
+  return font;
+}
 
 Picture draw_text(const Font& font, const std::vector<std::string>& lines) {
   constexpr std::size_t columns = machine::Screen::width / Font::width;

@@ -5,6 +5,7 @@
 
 #include <array>
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -23,6 +24,9 @@ struct Font {
   static constexpr std::size_t height = 16;
   std::array<std::array<std::uint8_t, height>, 256> glyphs{};
 };
+
+// None where the file is no font of this form (toolchain/font.sh).
+[[nodiscard]] std::optional<Font> read_font(const std::string& file);
 
 // Lines of text from the upper left corner; what does not fit is cut. Bytes are glyph numbers (ASCII).
 [[nodiscard]] Picture draw_text(const Font& font, const std::vector<std::string>& lines);

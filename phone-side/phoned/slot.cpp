@@ -396,7 +396,7 @@ std::vector<std::string> Slot::notice() {
     add("amphion undock " + name() + "   brings it home");
     add("amphion console " + name() + "  is its console");
   } else if (state_ == SlotState::off) {
-    add("It has switched itself off.");
+    add("It has switched itself off, and starts again with the phone.");
   }
   if (!note_.empty()) add(note_);
   add("Alt+F1, Alt+F2, ... show the other instances.");
@@ -443,7 +443,8 @@ void Slot::on_clone_status(const link::pb::InstanceStatus& status) {
 
 std::shared_ptr<ConsoleView> Slot::console(bool serial) {
   if (record().place == link::pb::SIDE_PHONE) {
-    if (!live()) throw CommandError(name() + " is not running here; amphion status says why");
+    const bool runs = live() && state() != SlotState::off && state() != SlotState::failed;
+    if (!runs) throw CommandError(name() + " is not running here; amphion status says why");
     return serial ? serial_.join() : console_.join();
   }
   if (serial) throw CommandError(name() + " is docked; its serial port is reachable only while it is on the phone");

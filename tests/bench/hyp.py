@@ -91,7 +91,7 @@ def bare_guests() -> dict[str, float]:
     """Guests without an operating system, under the bare host of tests/hyp."""
     # As large as the phone's usual bundle, for what is checked and copied takes its time.
     load = OUT / "usual-size"
-    load.write_bytes(KERNEL.read_bytes() + (ROOT / "build/phone/host-initramfs.cpio.lz4").read_bytes())
+    load.write_bytes(KERNEL.read_bytes() + (ROOT / "build/phone/host-qemu-virt.cpio.lz4").read_bytes())
     host = GUESTS / "bench-host.bin"
     text = board("guests", bundle(OUT / "guests.bundle", host, load, ""))
     found = {name: int(ticks) * TICK_NS / int(times)

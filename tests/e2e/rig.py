@@ -80,7 +80,8 @@ def configuration(cloud_port: int, instances: dict) -> dict:
 
 
 class Rig(contextlib.AbstractContextManager):
-    def __init__(self, folder: pathlib.Path | None = None):
+    def __init__(self, folder: pathlib.Path | None = None, board: str = "qemu-virt"):
+        self.board = board  # orangepi-pc boots all of it from an SD card, which is then the data image
         self.own_folder = folder is None
         self.folder = pathlib.Path(folder or tempfile.mkdtemp(prefix="amphion-rig."))
         self.folder.mkdir(parents=True, exist_ok=True)
@@ -220,8 +221,11 @@ class Rig(contextlib.AbstractContextManager):
         self.phone_state.mkdir(parents=True, exist_ok=True)
         config_file = self.folder / "phoned.json"
         config_file.write_text(json.dumps(config))
-        shutil.copyfile(BUNDLE, self.bundle)
-        run(ROOT / "emulator" / "data-image.sh", self.data_image, config_file, pki or self.pki)
+        if self.board == "qemu-virt":
+            shutil.copyfile(BUNDLE, self.bundle)
+            run(ROOT / "emulator" / "data-image.sh", self.data_image, config_file, pki or self.pki)
+        else:
+            run(ROOT / "board" / "allwinner" / "image.sh", self.board, self.data_image, config_file, pki or self.pki)
 
     def start_phone(self, cpus=2):
         self.power_on(cpus)
@@ -231,8 +235,9 @@ class Rig(contextlib.AbstractContextManager):
         self.wait("phoned to answer", lambda: self.amphion("list", check=False).returncode == 0)
 
     def power_on(self, cpus=2):
-        run(EMULATOR, "--state", self.phone_state, "start", "--bundle", self.bundle, "--data", self.data_image,
-            "--control-port", self.control_port, "--cpus", cpus)
+        machine = ["--bundle", self.bundle, "--cpus", cpus] if self.board == "qemu-virt" else ["--pki", self.pki]
+        run(EMULATOR, "--state", self.phone_state, "start", "--board", self.board, "--data", self.data_image,
+            "--control-port", self.control_port, *machine)
 
     def power_off(self):
         """As pulling the battery. If the writes are listed, those after the last flush are lost; else the PC keeps them."""

@@ -197,6 +197,22 @@ class WithoutGrowService(RigTest):
         return int(console.run("grep -c ^processor /proc/cpuinfo"))
 
 
+class DeviceModels(RigTest):
+    def test_one_that_dies_ends_its_instance_alone(self):
+        self.rig.on_phone("kill -9 $(pidof amphion-instance | cut -d' ' -f1)")
+        self.rig.wait("an instance to fail", lambda: self._in("failed"))
+        self.assertEqual([len(self._in("failed")), len(self._in("running"))], [1, 1])
+        failed, other = self._in("failed")[0], self._in("running")[0]
+        self.assertIn("device model", self.rig.instances()[failed]["note"])
+        self.rig.amphion("switch", failed)
+        self.rig.wait_screen("device model")
+        with self.rig.console(other) as console:
+            console.run("true")
+
+    def _in(self, state: str) -> list:
+        return [name for name, one in self.rig.instances().items() if one["state"] == state]
+
+
 class FullDiskInTheCloud(RigTest):
     """The cloud's data folder is a small file system of the test's own."""
 

@@ -37,7 +37,7 @@ void measure_memory() {
   const u32 first = make_populated(requests[0]), second = make_populated(requests[1]);
   const amphion_info full = info();
   const u32 tables = full.pool_pages - full.pool_free_pages - 2 * pages_each;
-  say("value memory_kept_bytes ", board::board.hypervisor_bytes + tables * AMPHION_PAGE_BYTES, " 1");
+  say("value memory_kept_bytes ", board::qemu_virt.hypervisor_bytes + tables * AMPHION_PAGE_BYTES, " 1");
   must(AMPHION_HC_DESTROY, first);
   must(AMPHION_HC_DESTROY, second);
 }

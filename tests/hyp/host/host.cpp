@@ -190,8 +190,8 @@ void run(const Test& test) {
 void guest_main() {
   using namespace amphion::lab;
   gic::init();
-  gic::enable(amphion::board::board.interrupts.amphion_event);
-  gic::set_targets(amphion::board::board.interrupts.amphion_event, 1);
+  gic::enable(amphion::board::qemu_virt.interrupts.amphion_event);
+  gic::set_targets(amphion::board::qemu_virt.interrupts.amphion_event, 1);
   gic::enable(virtual_timer);
   heard();
   amphion::hyp::CntvCtl::write(1);

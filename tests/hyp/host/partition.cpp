@@ -32,7 +32,8 @@ struct Saved {
   std::array<u32, bound_pages> index;
 };
 Saved saved;
-__attribute__((section(".stacks"))) alignas(page_bytes) hyp::u8 saved_pages[bound_pages][page_bytes];  // not in the image
+__attribute__((section(".stacks"))) alignas(page_bytes) hyp::u8
+    saved_pages[bound_pages][page_bytes];  // not in the image
 
 // The host sees all memory where it is.
 hyp::u8* page_of(u32 id, u32 index) {

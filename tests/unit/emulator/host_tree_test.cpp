@@ -16,6 +16,7 @@ constexpr HostTreePlan plan_without_text{.memory_base = 0x48000000,
                                          .initrd_base = 0x4e000000,
                                          .initrd_bytes = 0x1234,
                                          .event_spi = 200,
+                                         .firmware_power = true,
                                          .bootargs = {}};
 
 void add_reg(void* blob, int node, const std::vector<std::uint32_t>& cells) {
@@ -26,7 +27,10 @@ void add_reg(void* blob, int node, const std::vector<std::uint32_t>& cells) {
 std::vector<std::uint8_t> board_tree(bool with_gic = true) {
   std::vector<std::uint8_t> blob(8192);
   fdt_create_empty_tree(blob.data(), static_cast<int>(blob.size()));
+  fdt_setprop_u32(blob.data(), 0, "#address-cells", 2);
+  fdt_setprop_u32(blob.data(), 0, "#size-cells", 2);
   const int memory = fdt_add_subnode(blob.data(), 0, "memory@40000000");
+  fdt_setprop_string(blob.data(), memory, "device_type", "memory");
   add_reg(blob.data(), memory, {0, 0x40000000, 0, 0x40000000});
   const int psci = fdt_add_subnode(blob.data(), 0, "psci");
   fdt_setprop_string(blob.data(), psci, "method", "smc");
@@ -83,6 +87,16 @@ TEST(HostTree, TellsHowToReachTheHypervisor) {
   EXPECT_EQ(text(tree, "/psci", "method"), "hvc");
   EXPECT_EQ(text(tree, "/amphion", "compatible"), "amphion,hypervisor");
   EXPECT_EQ(cells(tree, "/amphion", "interrupts"), (std::vector<std::uint32_t>{0, 200, 1}));
+}
+
+TEST(HostTree, LeavesTheBoardsPowerToDriversWhereTheFirmwareHasNone) {
+  HostTreePlan plan = plan_without_text;
+  EXPECT_EQ(text(finish_host_tree(board_tree(), plan), "/psci", "compatible"), "arm,psci-1.0");
+  plan.firmware_power = false;
+  const auto tree = finish_host_tree(board_tree(), plan);
+  EXPECT_EQ(text(tree, "/psci", "compatible"), "arm,psci");
+  EXPECT_EQ(text(tree, "/psci", "method"), "hvc");
+  EXPECT_EQ(cells(tree, "/psci", "cpu_on"), std::vector<std::uint32_t>{0x84000003});
 }
 
 TEST(HostTree, RefusesWhatIsNoBoardsTree) {

@@ -66,7 +66,13 @@ TEST_F(Screen, ACursorUnderACharacterHidesNothing) {
   for (std::uint32_t y = 14; y < 16; ++y) {
     for (std::uint32_t x = 8; x < 24; ++x) picture.pixels[y * picture.width + x] = 0xaaaaaa;
   }
-  EXPECT_EQ(read_text(picture, Font(path("font"))), std::vector<std::string>{"ab"});
+  const Font font(path("font"));
+  EXPECT_EQ(read_text(picture, font), std::vector<std::string>{"ab"});
+  const auto cursor = find_cursor(picture, font);
+  ASSERT_TRUE(cursor);
+  EXPECT_EQ(cursor->row, 0u);
+  EXPECT_EQ(cursor->column, 1u);
+  EXPECT_FALSE(find_cursor(draw("ab_ ", 0xaaaaaa, 0), font));
 }
 
 TEST_F(Screen, WhatIsNoCharacterIsMarked) {

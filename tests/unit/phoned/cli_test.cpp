@@ -3,6 +3,8 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include <fstream>
+#include <iterator>
 #include <sstream>
 
 #include "phone-side/cli/commands.hpp"
@@ -51,6 +53,17 @@ TEST_F(CliTest, JsonIsTheAnswerItself) {
 TEST_F(CliTest, StatusNamesTheCloud) {
   EXPECT_EQ(call({"status"}), exit_done);
   EXPECT_THAT(out_.str(), HasSubstr("cloud: 10.0.2.2:7448, not connected (nobody answers)"));
+}
+
+TEST_F(CliTest, ScreenIsWrittenAsAPicture) {
+  const std::string file = folder_.path() + "/screen.ppm";
+  EXPECT_EQ(call({"screen", file}), exit_done);
+  std::ifstream in(file, std::ios::binary);
+  const std::string picture((std::istreambuf_iterator<char>(in)), std::istreambuf_iterator<char>());
+  EXPECT_EQ(picture.size(), 15u + 3 * phoned::picture_pixels);
+  EXPECT_EQ(picture.substr(0, 18), std::string("P6\n640 480\n255\n\xff\0\0", 18));
+  EXPECT_EQ(call({"screen", folder_.path() + "/no/folder.ppm"}), exit_failed);
+  EXPECT_THAT(err_.str(), HasSubstr("cannot be written"));
 }
 
 TEST_F(CliTest, DockShowsStepsAndASummary) {

@@ -35,8 +35,9 @@ std::string error_of(const std::string& line) {
 }
 
 TEST(ControlProtocol, EveryOperationRoundTrips) {
-  for (const auto operation : {Operation::list, Operation::status, Operation::switch_to, Operation::console,
-                               Operation::dock, Operation::undock, Operation::journal, Operation::shutdown}) {
+  for (const auto operation :
+       {Operation::list, Operation::status, Operation::switch_to, Operation::console, Operation::dock,
+        Operation::undock, Operation::journal, Operation::screen, Operation::keys, Operation::shutdown}) {
     const auto parsed = parse_request(to_json({operation, "work"}).dump());
     ASSERT_TRUE(std::holds_alternative<Request>(parsed));
     EXPECT_EQ(std::get<Request>(parsed).operation, operation);
@@ -44,7 +45,7 @@ TEST(ControlProtocol, EveryOperationRoundTrips) {
 }
 
 TEST(ControlProtocol, RefusesWhatItDoesNotKnow) {
-  const std::string there = "there are: list, status, switch, console, dock, undock, journal, shutdown";
+  const std::string there = "there are: list, status, switch, console, dock, undock, journal, screen, keys, shutdown";
   EXPECT_EQ(error_of("nonsense"), "a request is one JSON object a line");
   EXPECT_EQ(error_of("[1]"), "a request is one JSON object a line");
   EXPECT_EQ(error_of("{}"), "the request has no \"op\"; " + there);

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: Apache-2.0
-// A phone for the control server and the command line: two instances, `work` docks in two steps, consoles echo.
+// A phone for the control server and the command line: two instances, `work` docks in two steps, consoles echo, the
+// screen is red.
 // Thread safety: all functions from any thread.
 #pragma once
 
 #include <atomic>
 
+#include "phone-side/phoned/control_picture.hpp"
 #include "phone-side/phoned/control_server.hpp"
 
 namespace amphion::phoned::fakes {
@@ -33,6 +35,7 @@ class FakeCommands : public Commands {
               {"total_ms", 2300},
               {"stopped_ms", 140}};
     }
+    if (request.operation == Operation::screen) return picture_answer(Picture(picture_pixels, 0xf800));
     return {
         {"ok", true},
         {"instances",

@@ -1,0 +1,18 @@
+#!/bin/bash
+# SPDX-License-Identifier: Apache-2.0
+# The bundle for an Allwinner board: hypervisor, the host's kernel and initramfs, the device tree of Debian's kernel.
+# Usage: board/allwinner/bundle.sh BOARD OUT
+. "$(dirname "$0")/../../toolchain/common.sh"
+
+readonly BOARD=${1:-} OUT=${2:?usage: board/allwinner/bundle.sh BOARD OUT}
+[ -f "$ROOT_DIR/board/$BOARD/recipe.sh" ] || die "there is no board $BOARD"
+. "$ROOT_DIR/board/$BOARD/recipe.sh"
+
+readonly HYP=$ROOT_DIR/build/hyp/hyp/amphion-hyp-$BOARD.bin
+readonly INITRD=$ROOT_DIR/build/phone/host-$BOARD.cpio.lz4
+readonly TOOL=$ROOT_DIR/build/pc/emulator/make-bundle
+for file in "$HYP" "$INITRD" "$TOOL" "$AMPHION_CACHE/boards/dtb/$DEVICE_TREE"; do
+  [ -f "$file" ] || die "there is no $file: build it first (make image BOARD=$BOARD)"
+done
+"$TOOL" --board "$BOARD" --hyp "$HYP" --kernel "$AMPHION_CACHE/kernel/zImage" --initrd "$INITRD" \
+  --board-dtb "$AMPHION_CACHE/boards/dtb/$DEVICE_TREE" --bootargs "$HOST_BOOTARGS" --out "$OUT"
