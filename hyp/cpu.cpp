@@ -28,6 +28,7 @@ constinit std::array<Cpu, max_cpus> cpus;
 namespace {
 
 constexpr u32 slice_us = 3000;
+constexpr u32 ring_patience_us = 1000;
 constexpr u32 online_patience_us = 500'000;
 
 constinit std::atomic<u32> online_cpus{0};
@@ -50,7 +51,17 @@ void tell_scheduler(Cpu& cpu, Vcpu& vcpu) {
   }
 }
 
+void ring_now(Cpu& cpu, u32 instances) {
+  for (u32 left = cpu.ring_late & instances; left != 0; left &= left - 1) {
+    instance(static_cast<u32>(std::countr_zero(left))).ring_uart();
+  }
+  cpu.ring_late &= ~instances;
+  if (cpu.ring_late == 0) cpu.ring_at = never;
+}
+
+// Nothing is owed for it afterwards: when all its vCPUs have stopped the instance may be destroyed.
 void stop(Cpu& cpu, Vcpu& vcpu) {
+  ring_now(cpu, 1u << vcpu.instance->id);
   if (cpu.loaded == &vcpu) unload(cpu);
   vcpu.pause_wanted = false;
   vcpu.paused = true;
@@ -105,7 +116,7 @@ void serve_sleepers(Cpu& cpu) {
 }
 
 u64 earliest_deadline(Cpu& cpu) {
-  u64 earliest = never;
+  u64 earliest = cpu.ring_at;
   for (u64 left = cpu.sleepers; left != 0; left &= left - 1) {
     const Vcpu& vcpu = cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left)));
     if (vcpu.deadline < earliest) earliest = vcpu.deadline;
@@ -197,6 +208,13 @@ bool interrupt_deliverable(Vcpu& vcpu) {
   return vcpu.instance->vgic.deliverable(vcpu.index);
 }
 
+void ring_soon(Vcpu& vcpu) {
+  Cpu& cpu = this_cpu();
+  cpu.look = true;
+  cpu.ring_late |= 1u << vcpu.instance->id;
+  if (cpu.ring_at == never) cpu.ring_at = now() + ticks_of_us(ring_patience_us);
+}
+
 void yield(Vcpu& vcpu) {
   this_cpu().look = true;
   this_cpu().scheduler.yield(vcpu);
@@ -236,6 +254,7 @@ void run_loop(Cpu& cpu) {
   for (;;) {
     serve_inbox(cpu);
     serve_sleepers(cpu);
+    if (cpu.ring_late != 0 && cpu.ring_at <= now()) ring_now(cpu, ~0u);
     if (Vcpu* next = cpu.scheduler.pick(); next != nullptr) {
       run(cpu, *next);
       continue;

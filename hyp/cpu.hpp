@@ -23,7 +23,9 @@ struct Cpu {
   bool trap_wfe = true;          // as it stands in HCR
   bool look = true;              // something changed of what the loop decides by: it must decide again
   FairScheduler scheduler;
-  u64 sleepers = 0;  // slots of vCPUs whose deadline counts
+  u64 sleepers = 0;   // slots of vCPUs whose deadline counts
+  u32 ring_late = 0;  // bit n: instance n's host is to be told, at `ring_at`, of what its guest sent
+  u64 ring_at = ~u64{0};
   std::atomic<u64> inbox{0};
   bool posted_to_itself = false;  // since the inbox was last emptied
   std::atomic<bool> online{false};
@@ -46,6 +48,8 @@ void set_run(Vcpu& vcpu, Run run);
 // Its timers are no longer kept by hardware.
 void unloaded(Vcpu& vcpu);
 void yield(Vcpu& vcpu);
+// The host hears within a millisecond, or when the vCPU stops, that the instance's UART has something for it.
+void ring_soon(Vcpu& vcpu);
 // An interrupt would be taken: WFI does not wait. Home CPU.
 [[nodiscard]] bool interrupt_deliverable(Vcpu& vcpu);
 

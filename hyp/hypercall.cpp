@@ -92,14 +92,22 @@ bool acceptable(const amphion_config& config) {
          config.bound_pages <= config.memory_pages;
 }
 
+// What an instance reaches without a trap beside its memory.
+MapStatus map_devices(Stage2& memory, const amphion_config& config) {
+  constexpr u64 cpu_interface_bytes = 0x2000;
+  const MapStatus status =
+      memory.map_device(Ipa(machine::gicc.base), Phys(board::board.gic.virtual_interface), cpu_interface_bytes, true);
+  if (status != MapStatus::ok) return status;
+  return memory.map_device(Ipa(machine::virtio.base), Phys(config.register_page), AMPHION_PAGE_BYTES, false);
+}
+
 std::int32_t make_memory(Instance& instance, const amphion_config& config) {
   const u32 wanted = config.bound_pages + Stage2::overhead_pages(config.memory_pages);
   if (!pool().reserve(wanted)) return AMPHION_ENOMEM;
   Stage2& memory = *instance.memory;
   MapStatus status = memory.create(Ipa(machine::ram_base), config.memory_pages, config.bound_pages);
   if (status == MapStatus::ok) {
-    constexpr u64 cpu_interface_bytes = 0x2000;
-    status = memory.map_device(Ipa(machine::gicc.base), Phys(board::board.gic.virtual_interface), cpu_interface_bytes);
+    status = map_devices(memory, config);
     if (status != MapStatus::ok) memory.destroy();
   }
   if (status != MapStatus::ok) {
@@ -115,7 +123,11 @@ Result create(Arguments args) {
   if (page == nullptr) return {AMPHION_EINVAL};
   const amphion_config config = copy_of(page);
   auto* requests = host_page<amphion_request_page>(config.request_page);
-  if (requests == nullptr || !acceptable(config)) return {AMPHION_EINVAL};
+  auto* registers = host_page<std::array<u8, AMPHION_PAGE_BYTES>>(config.register_page);
+  if (requests == nullptr || registers == nullptr || config.register_page == config.request_page ||
+      !acceptable(config)) {
+    return {AMPHION_EINVAL};
+  }
 
   LockGuard guard(creation);
   for (u32 id = 1; id < instance_count; ++id) {
@@ -125,6 +137,7 @@ Result create(Arguments args) {
     if (const std::int32_t error = make_memory(candidate, config); error != 0) return {error};
     candidate.requests = requests;
     candidate.prepare(config.vcpus, config.vcpus_allowed);
+    candidate.slots.attach(*requests, Phys(config.register_page), registers);
     candidate.state.store(Instance::State::stopped, std::memory_order_release);
     return {0, id};
   }
@@ -316,6 +329,52 @@ Result stats(Arguments args) {
   return {};
 }
 
+Result virtio_irq(Arguments args) {
+  constexpr u32 most = 0xffff;
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  if (args.b >= AMPHION_VIRTIO_SLOTS || args.c > most) return {AMPHION_EINVAL};
+  held->slots.publish(args.b * machine::virtio_slot_bytes);
+  post_all(*held, held->slots.change_status(args.b, args.c >> 8, args.c & 0xff));
+  return {};
+}
+
+Result uart_take(Instance& instance, amphion_bytes& page) {
+  const Uart::Outcome done = instance.uart.take(page.data);
+  page.count = done.value;
+  post_all(instance, done.concerned);
+  return {};
+}
+
+Result uart_give(Instance& instance, const amphion_bytes& page) {
+  const u32 count = copy_of(&page.count);
+  if (count > sizeof page.data) return {AMPHION_EINVAL};
+  const Uart::Outcome done = instance.uart.give(std::span(page.data).first(count));
+  post_all(instance, done.concerned);
+  return {0, done.value};
+}
+
+Result uart_set(Instance& instance, const amphion_uart& page) {
+  Vgic::Mask concerned = 0;
+  if (!instance.uart.set(copy_of(&page), concerned)) return {AMPHION_EINVAL};
+  post_all(instance, concerned);
+  return {};
+}
+
+Result uart(Arguments args) {
+  Held held(args.a);
+  if (!held) return {AMPHION_ENOENT};
+  auto* bytes = host_page<amphion_bytes>(args.c);
+  auto* state = host_page<amphion_uart>(args.c);
+  if (bytes == nullptr || args.b > AMPHION_UART_SET) return {AMPHION_EINVAL};
+  if (args.b == AMPHION_UART_TAKE) return uart_take(*held, *bytes);
+  if (args.b == AMPHION_UART_GIVE) return uart_give(*held, *bytes);
+  if (!held.stopped()) return {AMPHION_ESTATE};
+  if (args.b == AMPHION_UART_SET) return uart_set(*held, *state);
+  held->uart.get(*state);
+  return {};
+}
+
 Result give_way(Arguments) {
   yield(*this_cpu().loaded);  // the caller
   return {};
@@ -326,11 +385,12 @@ struct Entry {
   Result (*handler)(Arguments);
   Right right = Right::host;
 };
-constexpr std::array<Entry, 20> table{{{info},    {create},  {destroy}, {run},      {pause},
-                                       {allow},   {events},  {io_done}, {irq},      {page},
-                                       {discard}, {log},     {bitmap},  {vcpu_get}, {vcpu_set},
-                                       {gic_get}, {gic_set}, {counter}, {stats},    {give_way, Right::anyone}}};
-static_assert(AMPHION_HC_YIELD - AMPHION_HC_INFO + 1 == table.size());
+constexpr std::array<Entry, 22> table{{{info},       {create},  {destroy}, {run},      {pause},
+                                       {allow},      {events},  {io_done}, {irq},      {page},
+                                       {discard},    {log},     {bitmap},  {vcpu_get}, {vcpu_set},
+                                       {gic_get},    {gic_set}, {counter}, {stats},    {give_way, Right::anyone},
+                                       {virtio_irq}, {uart}}};
+static_assert(AMPHION_HC_UART - AMPHION_HC_INFO + 1 == table.size());
 
 }  // namespace
 

@@ -79,6 +79,8 @@ Instance& instance(u32 id) { return instances[id]; }
 Instance& host() { return instances[host_id]; }
 PagePool& pool() { return pages; }
 
+Instance::Instance() : slots(vgic, maintenance) {}
+
 u64 Instance::vttbr() const { return is_host() ? hyp::vttbr(host_table->root(), vmid_of(id)) : memory->vttbr(); }
 
 void post_all(Instance& instance, Vgic::Mask mask) {
@@ -95,6 +97,7 @@ void Instance::prepare(u32 vcpus, u32 allowed) {
   stop_events_.store(0);
   restored = false;
   vgic.init(vcpus, gic::list_register_count(), is_host() ? &host_lines : nullptr);
+  uart.reset();
   for (u32 i = 0; i < vcpus; ++i) {
     Vcpu& one = vcpu[i];
     reset_registers(one.state);
@@ -149,6 +152,11 @@ void Instance::notify(u32 events) {
   if (events != 0) std::atomic_ref(requests->events).fetch_or(events, std::memory_order_release);
   news.fetch_or(1u << id, std::memory_order_release);
   post_all(host(), host().vgic.pend(board::board.interrupts.amphion_event));
+}
+
+void Instance::ring_uart() {
+  const u32 before = std::atomic_ref(requests->rung).fetch_or(AMPHION_RUNG_UART, std::memory_order_acq_rel);
+  if ((before & AMPHION_RUNG_UART) == 0) notify(0);
 }
 
 u32 take_news() { return news.exchange(0, std::memory_order_acquire); }

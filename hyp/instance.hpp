@@ -18,8 +18,10 @@
 #include "hyp/page_pool.hpp"
 #include "hyp/spinlock.hpp"
 #include "hyp/stage2.hpp"
+#include "hyp/uart.hpp"
 #include "hyp/vcpu.hpp"
 #include "hyp/vgic.hpp"
+#include "hyp/virtio_slots.hpp"
 
 namespace amphion::hyp {
 
@@ -29,6 +31,8 @@ inline constexpr u32 host_id = 0;
 class Instance {
  public:
   enum class State : u32 { absent, stopped, running, stopping };
+
+  Instance();
 
   u32 id = 0;
   SpinLock control;
@@ -40,6 +44,8 @@ class Instance {
   u64 stopped_counter = 0;  // the virtual counter while it does not
   std::array<Vcpu, AMPHION_MAX_VCPUS> vcpu;
   Vgic vgic;
+  Uart uart{vgic};
+  VirtioSlots slots;
   amphion_request_page* requests = nullptr;
 
   // Phones only
@@ -61,6 +67,7 @@ class Instance {
 
   // Sets bits of the request page's `events` (0: a slot became pending) and interrupts the host.
   void notify(u32 events);
+  void ring_uart();
 
  private:
   void forget_past();

@@ -52,8 +52,9 @@ u32 extend(u32 value, DeviceAccess access) {
   return access.sign_extend && (value >> (bits - 1)) != 0 ? value | ~mask : value;
 }
 
-DeviceAccess describe(Abort abort) {
-  return {.reg = static_cast<u8>(abort.reg()),
+DeviceAccess describe(Abort abort, u32 ipa) {
+  return {.address = ipa,
+          .reg = static_cast<u8>(abort.reg()),
           .bytes = static_cast<u8>(1u << abort.size_log2()),
           .instruction_bytes = static_cast<u8>(abort.instruction_bytes()),
           .write = abort.write(),
@@ -72,9 +73,10 @@ machine::Window distributor(const Vcpu& vcpu) {
 }
 
 bool access_distributor(Vcpu& vcpu, Abort abort, u32 address) {
-  const DeviceAccess access = describe(abort);
+  const u64 ipa = ipa_of_hpfar(Hpfar::read(), address);
   const machine::Window gicd = distributor(vcpu);
-  const u64 offset = ipa_of_hpfar(Hpfar::read(), address) - gicd.base;
+  const DeviceAccess access = describe(abort, static_cast<u32>(ipa));
+  const u64 offset = ipa - gicd.base;
   if (offset > gicd.size_bytes - access.bytes) return false;
   Vgic& vgic = vcpu.instance->vgic;
   const u32 reg = static_cast<u32>(offset);
@@ -88,11 +90,36 @@ bool access_distributor(Vcpu& vcpu, Abort abort, u32 address) {
   return true;
 }
 
+constexpr machine::Window registers{machine::virtio.base, AMPHION_PAGE_BYTES};
+
+void finish(Vcpu& vcpu, const DeviceAccess& access, Vgic::Mask concerned) {
+  post_all(*vcpu.instance, concerned & ~(1u << vcpu.index));  // its own next entry sees to itself
+  skip_instruction(vcpu, access.instruction_bytes);
+}
+
+void access_uart(Vcpu& vcpu, const DeviceAccess& access) {
+  Uart& uart = vcpu.instance->uart;
+  const u32 offset = access.address - machine::pl011.base;
+  const Uart::Outcome done = access.write ? uart.write(offset, stored_value(vcpu, access)) : uart.read(offset);
+  if (!access.write) write_register(vcpu, access.reg, extend(done.value, access));
+  if (done.host == Uart::Tell::soon) ring_soon(vcpu);
+  if (done.host == Uart::Tell::now) vcpu.instance->ring_uart();
+  finish(vcpu, access, done.concerned);
+}
+
+bool write_virtio(Vcpu& vcpu, const DeviceAccess& access) {
+  const auto done = vcpu.instance->slots.write(access.address - registers.base, stored_value(vcpu, access));
+  if (!done) return false;
+  if (done->tell_host) vcpu.instance->notify(0);
+  finish(vcpu, access, done->concerned);
+  return true;
+}
+
 // The payload is written before the state; the host reads them the other way round.
-void ask_host(Vcpu& vcpu, Abort abort, u32 ipa) {
-  vcpu.access = describe(abort);
+void ask_host(Vcpu& vcpu, const DeviceAccess& access) {
+  vcpu.access = access;
   amphion_slot& slot = vcpu.instance->requests->slot[vcpu.index];
-  slot.address = ipa;
+  slot.address = access.address;
   slot.bytes = vcpu.access.bytes;
   slot.write = vcpu.access.write ? 1 : 0;
   slot.data = vcpu.access.write ? stored_value(vcpu, vcpu.access) : 0;
@@ -100,6 +127,13 @@ void ask_host(Vcpu& vcpu, Abort abort, u32 ipa) {
   vcpu.io_pending.store(true, std::memory_order_relaxed);
   std::atomic_ref(slot.state).store(AMPHION_SLOT_PENDING, std::memory_order_release);
   vcpu.instance->notify(0);
+}
+
+void access_device(Vcpu& vcpu, const DeviceAccess& access) {
+  if (machine::pl011.contains(access.address, access.bytes)) return access_uart(vcpu, access);
+  const bool word = access.write && access.bytes == 4;
+  if (word && registers.contains(access.address, access.bytes) && write_virtio(vcpu, access)) return;
+  ask_host(vcpu, access);
 }
 
 bool touch_memory(Vcpu& vcpu, u64 ipa) {
@@ -125,16 +159,18 @@ Trap on_data_abort(Vcpu& vcpu, u32 hsr) {
   const Abort abort{hsr};
   const u32 address = Hdfar::read();
   // The distributor first: no other access is as frequent.
-  const bool plain = abort.translation() && abort.described() && !abort.on_walk() && abort.size_log2() < 3;
-  if (plain && access_distributor(vcpu, abort, address)) return Trap::handled;
-  const std::optional<u64> ipa = translation_problem(abort) ? fault_ipa(abort, address) : std::optional<u64>(address);
+  const bool plain = abort.described() && !abort.on_walk() && abort.size_log2() < 3;
+  if (plain && abort.translation() && access_distributor(vcpu, abort, address)) return Trap::handled;
+  const bool problem = translation_problem(abort);
+  const std::optional<u64> ipa = problem ? fault_ipa(abort, address) : std::optional<u64>(address);
   if (!ipa) return Trap::handled;
-  if (translation_problem(abort) && touch_memory(vcpu, *ipa)) return Trap::handled;
 
-  const u32 bytes = 1u << abort.size_log2();
-  if (plain && !vcpu.instance->is_host() && machine::devices.contains(*ipa, bytes)) {
-    ask_host(vcpu, abort, static_cast<u32>(*ipa));
-  } else if (abort.translation() && abort.cache_operation()) {
+  const bool device = problem && !vcpu.instance->is_host() && machine::devices.contains(*ipa, 1u << abort.size_log2());
+  if (device && plain) {
+    access_device(vcpu, describe(abort, static_cast<u32>(*ipa)));
+  } else if (problem && !device && touch_memory(vcpu, *ipa)) {
+    return Trap::handled;
+  } else if (problem && abort.cache_operation()) {
     skip_instruction(vcpu, abort.instruction_bytes());
   } else {
     inject_data_abort(vcpu, address);
@@ -156,6 +192,9 @@ void complete_device_access(Vcpu& vcpu) {
   amphion_slot& slot = vcpu.instance->requests->slot[vcpu.index];
   if (!vcpu.access.write) write_register(vcpu, vcpu.access.reg, extend(slot.data, vcpu.access));
   std::atomic_ref(slot.state).store(AMPHION_SLOT_FREE, std::memory_order_relaxed);
+  if (registers.contains(vcpu.access.address, vcpu.access.bytes)) {
+    vcpu.instance->slots.publish(vcpu.access.address - registers.base);
+  }
   skip_instruction(vcpu, vcpu.access.instruction_bytes);
   set_run(vcpu, Run::ready);
 }

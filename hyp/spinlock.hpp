@@ -2,8 +2,8 @@
 // A lock that whoever comes first after a release takes. Not a queue: on an emulated board a CPU is a thread that may
 // not be running, and the first in a queue would hold up all behind it. Interrupts stay masked while the hypervisor
 // runs, so a holder is never interrupted on its own CPU. Lock order (outer to inner) stands in hyp/README.md; of the
-// locks in this library: Stage2 -> PagePool; Vgic takes no other lock. Freestanding (libstdc++'s <atomic> is not, for
-// AArch32 without floating point: hence the built-ins).
+// locks in this library: Stage2 -> PagePool; Uart, VirtioSlots -> Vgic, which takes no other lock. Freestanding
+// (libstdc++'s <atomic> is not, for AArch32 without floating point: hence the built-ins).
 #pragma once
 
 #include <cstdint>

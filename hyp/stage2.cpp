@@ -98,9 +98,9 @@ void Stage2::put(const Chunks& bitmap, std::uint32_t index, bool value) {
   w = value ? w | mask : w & ~mask;
 }
 
-MapStatus Stage2::map_device(Ipa start, Phys output, std::uint64_t bytes) {
+MapStatus Stage2::map_device(Ipa start, Phys output, std::uint64_t bytes, bool write) {
   const LockGuard guard(lock_);
-  return table_.map(start, output, bytes, {true, true, false});
+  return table_.map(start, output, bytes, {true, write, false});
 }
 
 Stage2::Touch Stage2::touch(Ipa address) {

@@ -65,8 +65,8 @@ class Stage2 {
   // No vCPU runs. Scrubs and frees all pages, tables and bitmaps.
   void destroy();
 
-  // A device that the instance reaches without a trap (the GIC's virtual CPU interface).
-  [[nodiscard]] MapStatus map_device(Ipa start, Phys output, std::uint64_t bytes);
+  // What the instance reaches without a trap: the GIC's virtual CPU interface, registers that it may only read.
+  [[nodiscard]] MapStatus map_device(Ipa start, Phys output, std::uint64_t bytes, bool write);
 
   // A stage 2 abort (translation or permission) of the instance at `address`.
   [[nodiscard]] Touch touch(Ipa address);

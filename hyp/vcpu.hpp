@@ -37,6 +37,7 @@ inline constexpr u32 resume = 1u << 5;
 
 // A load or store that the host's device model performs.
 struct DeviceAccess {
+  u32 address = 0;  // intermediate physical
   u8 reg = 0;
   u8 bytes = 0;
   u8 instruction_bytes = 0;

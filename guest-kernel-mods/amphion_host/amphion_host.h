@@ -6,6 +6,7 @@
  * The control device creates instances; an instance is a file descriptor, and ends when the last reference to it is closed.
  * An instance descriptor can be
  *   mmap'ed   offset 0, its memory from ram_base on, MAP_SHARED; pages populate on touch; SIGBUS beyond the bound;
+ *             right behind it, one page: the registers of its virtio slots (the register page of amphion_hypercall.h);
  *   polled    POLLIN while AMPHION_NEXT has something to report.
  * All structures that the hypervisor knows are its own (amphion_hypercall.h).
  */
@@ -19,9 +20,11 @@ struct amphion_create {
 	amphion_u32 vcpus, vcpus_allowed, memory_pages, bound_pages;
 };
 
-/* One thing that happened: either a device access of a vCPU, or events (AMPHION_EVENT_*). */
+/* One thing that happened: events (AMPHION_EVENT_*); or doorbells; or, if both are 0, a device access of a vCPU. */
 struct amphion_next {
 	amphion_u32 events; /* if not 0, the rest is not valid */
+	amphion_u32 rung;   /* as in the request page; if not 0, what follows doorbell[] is not valid */
+	amphion_u32 doorbell[AMPHION_VIRTIO_SLOTS];
 	amphion_u32 vcpu;
 	amphion_u32 address, bytes, write, data;
 };
@@ -32,6 +35,11 @@ struct amphion_io_done {
 
 struct amphion_irq {
 	amphion_u32 intid, level;
+};
+
+/* InterruptStatus of a virtio slot: bits to clear, then bits to set; each at most 0xff. */
+struct amphion_virtio_irq {
+	amphion_u32 slot, clear, set;
 };
 
 struct amphion_range {
@@ -73,5 +81,10 @@ struct amphion_vcpu_io {
 #define AMPHION_COUNTER_GET _IOR(AMPHION_MAGIC, 0x1d, amphion_u64)
 #define AMPHION_COUNTER_SET _IOW(AMPHION_MAGIC, 0x1e, amphion_u64)
 #define AMPHION_STATS _IOR(AMPHION_MAGIC, 0x1f, struct amphion_stats)
+#define AMPHION_VIRTIO_IRQ _IOW(AMPHION_MAGIC, 0x20, struct amphion_virtio_irq)
+#define AMPHION_SERIAL_TAKE _IOR(AMPHION_MAGIC, 0x21, struct amphion_bytes)
+#define AMPHION_SERIAL_GIVE _IOWR(AMPHION_MAGIC, 0x22, struct amphion_bytes) /* count <- how many fit */
+#define AMPHION_SERIAL_GET _IOR(AMPHION_MAGIC, 0x23, struct amphion_uart)
+#define AMPHION_SERIAL_SET _IOW(AMPHION_MAGIC, 0x24, struct amphion_uart)
 
 #endif

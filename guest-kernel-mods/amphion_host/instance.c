@@ -23,6 +23,7 @@ static void amphion_instance_free(struct amphion_instance *inst)
 		return;
 	bitmap_free(inst->dirty);
 	free_page((unsigned long)inst->requests);
+	free_page((unsigned long)inst->registers);
 	free_page((unsigned long)inst->bounce);
 	kfree(inst);
 }
@@ -41,8 +42,9 @@ static struct amphion_instance *amphion_instance_alloc(const struct amphion_crea
 	init_waitqueue_head(&inst->wait);
 	inst->bounce = (void *)get_zeroed_page(GFP_KERNEL);
 	inst->requests = (void *)get_zeroed_page(GFP_KERNEL);
+	inst->registers = (void *)get_zeroed_page(GFP_KERNEL);
 	inst->dirty = bitmap_zalloc(round_up(args->memory_pages, AMPHION_BITMAP_PAGES), GFP_KERNEL);
-	if (!inst->bounce || !inst->requests || !inst->dirty) {
+	if (!inst->bounce || !inst->requests || !inst->registers || !inst->dirty) {
 		amphion_instance_free(inst);
 		return NULL;
 	}
@@ -59,6 +61,7 @@ static int amphion_instance_begin(struct amphion_instance *inst, const struct am
 	config->memory_pages = args->memory_pages;
 	config->bound_pages = args->bound_pages;
 	config->request_page = virt_to_phys(inst->requests);
+	config->register_page = virt_to_phys(inst->registers);
 	err = amphion_errno(amphion_hvc(AMPHION_HC_CREATE, virt_to_phys(config), 0, 0, &inst->id));
 	if (err)
 		return err;
@@ -100,7 +103,7 @@ static void amphion_instance_end(struct amphion_instance *inst)
 	}
 	amphion_unregister(inst);
 	if (WARN(err, "amphion: instance %u does not end (%d); its pages are lost\n", inst->id, err))
-		return; /* the hypervisor still writes to the request page */
+		return; /* the hypervisor still writes to the pages that it has */
 	amphion_instance_free(inst);
 }
 
@@ -138,6 +141,18 @@ static long amphion_instance_irq(struct amphion_instance *inst,
 	return amphion_call(AMPHION_HC_IRQ, inst->id, irq.intid, irq.level);
 }
 
+static long amphion_instance_virtio_irq(struct amphion_instance *inst,
+					const struct amphion_virtio_irq __user *user)
+{
+	struct amphion_virtio_irq irq;
+
+	if (copy_from_user(&irq, user, sizeof(irq)))
+		return -EFAULT;
+	if (irq.slot >= AMPHION_VIRTIO_SLOTS || irq.clear > 0xff || irq.set > 0xff)
+		return -EINVAL;
+	return amphion_call(AMPHION_HC_VIRTIO_IRQ, inst->id, irq.slot, irq.clear << 8 | irq.set);
+}
+
 static long amphion_instance_ioctl(struct file *file, unsigned int cmd, unsigned long arg)
 {
 	struct amphion_instance *inst = file->private_data;
@@ -156,6 +171,16 @@ static long amphion_instance_ioctl(struct file *file, unsigned int cmd, unsigned
 		return amphion_request_done(inst, user);
 	case AMPHION_IRQ:
 		return amphion_instance_irq(inst, user);
+	case AMPHION_VIRTIO_IRQ:
+		return amphion_instance_virtio_irq(inst, user);
+	case AMPHION_SERIAL_TAKE:
+		return amphion_serial_take(inst, user);
+	case AMPHION_SERIAL_GIVE:
+		return amphion_serial_give(inst, user);
+	case AMPHION_SERIAL_GET:
+		return amphion_serial_get(inst, user);
+	case AMPHION_SERIAL_SET:
+		return amphion_serial_set(inst, user);
 	case AMPHION_DISCARD:
 		return amphion_memory_discard(inst, file->f_mapping, user);
 	case AMPHION_LOG:

@@ -35,6 +35,7 @@ struct amphion_instance {
 	struct mutex request_lock;
 	struct amphion_request_page *requests;
 	unsigned long taken; /* bit n: slot n was reported and waits for IO_DONE */
+	void *registers;     /* one page, that the guest reads and user space maps */
 	wait_queue_head_t wait;
 
 	struct mutex memory_lock;
@@ -60,6 +61,12 @@ long amphion_memory_discard(struct amphion_instance *inst, struct address_space 
 			    const struct amphion_range __user *user);
 long amphion_memory_log(struct amphion_instance *inst, const u32 __user *user);
 long amphion_memory_bitmap(struct amphion_instance *inst, const struct amphion_bitmap __user *user);
+
+/* serial.c: what goes through the guest's PL011, and its registers */
+long amphion_serial_get(struct amphion_instance *inst, struct amphion_uart __user *user);
+long amphion_serial_set(struct amphion_instance *inst, const struct amphion_uart __user *user);
+long amphion_serial_take(struct amphion_instance *inst, struct amphion_bytes __user *user);
+long amphion_serial_give(struct amphion_instance *inst, struct amphion_bytes __user *user);
 
 /* state.c: structures that pass through the bounce page */
 bool amphion_state_stopped(struct amphion_instance *inst);

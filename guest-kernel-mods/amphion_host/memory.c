@@ -31,6 +31,13 @@ static const struct vm_operations_struct amphion_vm_ops = {
 	.fault = amphion_fault,
 };
 
+/* The page is the module's own, and lives as long as the file that the mapping holds. */
+static int map_registers(const struct amphion_instance *inst, struct vm_area_struct *vma)
+{
+	return remap_pfn_range(vma, vma->vm_start, virt_to_phys(inst->registers) >> PAGE_SHIFT,
+			       PAGE_SIZE, vma->vm_page_prot);
+}
+
 int amphion_memory_mmap(struct file *file, struct vm_area_struct *vma)
 {
 	struct amphion_instance *inst = file->private_data;
@@ -38,10 +45,12 @@ int amphion_memory_mmap(struct file *file, struct vm_area_struct *vma)
 
 	if (!(vma->vm_flags & VM_SHARED) || (vma->vm_flags & VM_EXEC))
 		return -EINVAL;
+	vma->vm_flags &= ~VM_MAYEXEC;
+	if (pages == 1 && vma->vm_pgoff == inst->memory_pages)
+		return map_registers(inst, vma);
 	if (pages > inst->memory_pages || vma->vm_pgoff > inst->memory_pages - pages)
 		return -EINVAL;
 	vma->vm_flags |= VM_PFNMAP | VM_DONTEXPAND | VM_DONTDUMP;
-	vma->vm_flags &= ~VM_MAYEXEC;
 	vma->vm_ops = &amphion_vm_ops;
 	return 0;
 }

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * The request page: device accesses of vCPUs and events, reported by AMPHION_NEXT and answered by
- * AMPHION_IO_DONE. A slot is the host's from PENDING (written by the hypervisor, payload first) to
+ * The request page: device accesses of vCPUs, doorbells and events, reported by AMPHION_NEXT; accesses
+ * are answered by AMPHION_IO_DONE. A slot is the host's from PENDING (written by the hypervisor, payload first) to
  * COMPLETE (written here, payload first); in between it is reported once and marked in `taken`.
  */
 #include <linux/bits.h>
@@ -19,7 +19,7 @@ static bool request_waits(struct amphion_instance *inst)
 {
 	u32 vcpu;
 
-	if (READ_ONCE(inst->requests->events))
+	if (READ_ONCE(inst->requests->events) || READ_ONCE(inst->requests->rung))
 		return true;
 	for (vcpu = 0; vcpu < inst->vcpus; vcpu++)
 		if (!(READ_ONCE(inst->taken) & BIT(vcpu)) && slot_pending(inst, vcpu))
@@ -53,12 +53,26 @@ static bool take_slot(struct amphion_instance *inst, struct amphion_next *next)
 	return false;
 }
 
+/* `rung` before the doorbells that it names: one that rings again meanwhile is named again. */
+static bool take_doorbells(struct amphion_instance *inst, struct amphion_next *next)
+{
+	u32 slot;
+
+	next->rung = xchg(&inst->requests->rung, 0);
+	for (slot = 0; slot < AMPHION_VIRTIO_SLOTS; slot++)
+		if (next->rung & BIT(slot))
+			next->doorbell[slot] = xchg(&inst->requests->doorbell[slot], 0);
+	return next->rung;
+}
+
 static bool take_next(struct amphion_instance *inst, struct amphion_next *next)
 {
 	if (READ_ONCE(inst->requests->events)) {
 		next->events = xchg(&inst->requests->events, 0);
 		return next->events;
 	}
+	if (READ_ONCE(inst->requests->rung))
+		return take_doorbells(inst, next);
 	return take_slot(inst, next);
 }
 

@@ -26,11 +26,13 @@ typedef uint32_t amphion_u32;
 typedef uint64_t amphion_u64;
 #endif
 
-#define AMPHION_ABI_VERSION 1u
+#define AMPHION_ABI_VERSION 2u
 
 #define AMPHION_MAX_INSTANCES 8u /* the host instance not counted */
 #define AMPHION_MAX_VCPUS 4u     /* of one instance */
 #define AMPHION_IRQ_LINES 288u
+#define AMPHION_VIRTIO_SLOTS 8u
+#define AMPHION_UART_FIFO 16u
 #define AMPHION_PAGE_BYTES 4096u
 
 /* Results */
@@ -71,6 +73,16 @@ typedef uint64_t amphion_u64;
 #define AMPHION_HC_STATS AMPHION_HC(0x12)    /* r1: id, r2: host page for struct amphion_stats */
 #define AMPHION_HC_YIELD AMPHION_HC(0x13)    /* anyone: the vCPU goes on, but after the others that are ready on its CPU */
 
+#define AMPHION_HC_VIRTIO_IRQ AMPHION_HC(0x14) /* r1: id, r2: virtio slot, r3: bits of its InterruptStatus to clear (15:8) and
+                                                  then to set (7:0). Its line follows */
+#define AMPHION_HC_UART AMPHION_HC(0x15)     /* r1: id, r2: AMPHION_UART_*, r3: host page */
+
+#define AMPHION_UART_TAKE 0u /* what the guest has sent: fills struct amphion_bytes */
+#define AMPHION_UART_GIVE 1u /* bytes for the guest, from struct amphion_bytes; r1 <- how many fit. If not all did, AMPHION_RUNG_UART
+                                tells when there is room */
+#define AMPHION_UART_GET 2u  /* struct amphion_uart. STOPPED only, and after what was sent has been taken */
+#define AMPHION_UART_SET 3u  /* struct amphion_uart. STOPPED only */
+
 #define AMPHION_BITMAP_PAGES 32768u
 #define AMPHION_BITMAP_POPULATED 0u /* pages that have memory */
 #define AMPHION_BITMAP_DIRTY 1u     /* pages written, populated or discarded since the log started or was last fetched; clears
@@ -92,7 +104,17 @@ struct amphion_config {
 	amphion_u32 memory_pages;  /* largest shape */
 	amphion_u32 bound_pages;   /* at most this many populated at a time */
 	amphion_u64 request_page;  /* host page: struct amphion_request_page. Stays with the hypervisor until DESTROY */
+	amphion_u64 register_page; /* host page: the registers of the virtio slots, below. Stays until DESTROY */
 };
+
+/*
+ * The register page: slot n's registers (virtio 1.1 section 4.2.2) from n * 512 on. The instance reads it without a trap;
+ * what it writes traps. The host writes there what the registers read as: all but InterruptStatus, which is the
+ * hypervisor's. The instance sees it once the access under way is done (HC_IO_DONE), or with HC_VIRTIO_IRQ for that slot:
+ * instances read past the caches, so the hypervisor cleans them then.
+ * Of what the instance writes the hypervisor finishes two itself: QueueNotify, which rings a doorbell of the request page,
+ * and InterruptACK. The rest are device accesses.
+ */
 
 /*
  * The request page: one an instance. The hypervisor owns it but for what is said here.
@@ -103,7 +125,8 @@ struct amphion_config {
  * COMPLETE        hypervisor   the host wrote `data` (for a read), then `state`, then called HC_IO_DONE
  *
  * Two orderings: payload before state when it is handed over (store-release), state before payload when it is taken
- * (load-acquire). `events` is set by the hypervisor with an atomic OR and taken by the host with an atomic exchange by 0.
+ * (load-acquire). `events`, `rung` and `doorbell` are set by the hypervisor with an atomic OR and taken by the host with an
+ * atomic exchange by 0: `rung` first, then the doorbells that it names.
  */
 #define AMPHION_SLOT_FREE 0u
 #define AMPHION_SLOT_PENDING 1u
@@ -125,8 +148,23 @@ struct amphion_slot {
 
 struct amphion_request_page {
 	amphion_u32 events;
-	amphion_u32 pad[7];
+	amphion_u32 rung; /* bit n: doorbell[n]; AMPHION_RUNG_UART */
+	amphion_u32 pad[6];
 	struct amphion_slot slot[AMPHION_MAX_VCPUS];
+	amphion_u32 doorbell[AMPHION_VIRTIO_SLOTS]; /* of a virtio slot; bit n: its queue n was notified */
+};
+#define AMPHION_RUNG_UART (1u << AMPHION_VIRTIO_SLOTS) /* the guest has sent, or there is room again for what it is given */
+
+struct amphion_bytes {
+	amphion_u32 count;
+	amphion_u8 data[AMPHION_PAGE_BYTES - 4];
+};
+
+/* The PL011 (ARM DDI 0183); registers within their widths. */
+struct amphion_uart {
+	amphion_u32 rsr, ilpr, ibrd, fbrd, lcr_h, cr, ifls, imsc, ris, dmacr;
+	amphion_u32 received; /* bytes in the receive FIFO */
+	amphion_u8 fifo[AMPHION_UART_FIFO]; /* oldest first */
 };
 
 /* Registers of one vCPU. Non-secure copies, names of the Architecture Reference Manual. */
@@ -195,7 +233,9 @@ struct amphion_stats {
 #define AMPHION_ASSERT(e) _Static_assert(e, #e)
 #endif
 AMPHION_ASSERT(sizeof(struct amphion_slot) == 32);
-AMPHION_ASSERT(sizeof(struct amphion_request_page) == 32 + 32 * AMPHION_MAX_VCPUS);
+AMPHION_ASSERT(sizeof(struct amphion_request_page) == 32 + 32 * AMPHION_MAX_VCPUS + 4 * AMPHION_VIRTIO_SLOTS);
+AMPHION_ASSERT(sizeof(struct amphion_bytes) == AMPHION_PAGE_BYTES);
+AMPHION_ASSERT(sizeof(struct amphion_uart) == 44 + AMPHION_UART_FIFO);
 AMPHION_ASSERT(sizeof(struct amphion_vcpu) % 8 == 0 && sizeof(struct amphion_vcpu) <= AMPHION_PAGE_BYTES);
 AMPHION_ASSERT(sizeof(struct amphion_gic_cpu) == 32 * 4 + 16 + 20);
 AMPHION_ASSERT(sizeof(struct amphion_gic) <= AMPHION_PAGE_BYTES);

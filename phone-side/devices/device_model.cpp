@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "phone-side/devices/device_model.hpp"
 
+#include <bit>
+
 #include "machine/phone.hpp"
 #include "machine/virtio_features.hpp"
 
@@ -9,13 +11,10 @@ namespace {
 
 using machine::VirtioSlot;
 
-std::function<void(bool)> line(InterruptLines& lines, std::uint32_t intid) {
-  return [&lines, intid](bool level) { lines.set(intid, level); };
-}
-
 // A slot without a device says so by DeviceID 0.
+constexpr std::uint32_t magic = 0x00, version = 0x04, vendor = 0x0c;
+
 std::uint32_t read_empty_slot(std::uint32_t offset) {
-  constexpr std::uint32_t magic = 0x00, version = 0x04, vendor = 0x0c;
   if (offset == magic) return machine::virtio_mmio_magic;
   if (offset == version) return machine::virtio_mmio_version;
   if (offset == vendor) return machine::virtio_mmio_vendor;
@@ -24,28 +23,26 @@ std::uint32_t read_empty_slot(std::uint32_t offset) {
 
 }  // namespace
 
-DeviceModel::DeviceModel(GuestMemory& memory, InterruptLines& lines, Disk& disk0, Outlets outlets)
-    : disk0_(disk0, memory, line(lines, virtio_slot_irq(VirtioSlot::disk0))),
-      console_(std::move(outlets.port), memory, line(lines, virtio_slot_irq(VirtioSlot::console))),
-      keyboard_(memory, line(lines, virtio_slot_irq(VirtioSlot::keyboard))),
-      balloon_(std::move(outlets.discard), memory, line(lines, virtio_slot_irq(VirtioSlot::balloon))),
-      uart_(std::move(outlets.uart), line(lines, machine::pl011_irq)) {}
+DeviceModel::DeviceModel(GuestMemory& memory, RegisterPage& page, Disk& disk0, Outlets outlets)
+    : disk0_(disk0, memory, {page, VirtioSlot::disk0}),
+      console_(std::move(outlets.port), memory, {page, VirtioSlot::console}),
+      keyboard_(memory, {page, VirtioSlot::keyboard}),
+      balloon_(std::move(outlets.discard), memory, {page, VirtioSlot::balloon}),
+      page_(page) {
+  reset();
+}
 
 std::uint32_t DeviceModel::read(std::uint32_t address, std::uint32_t bytes) {
-  if (machine::pl011.contains(address, bytes)) return uart_.read(address - machine::pl011.base);
   if (machine::pcie_ecam.contains(address, bytes)) return pcie_.read(address - machine::pcie_ecam.base, bytes);
   if (machine::virtio.contains(address, bytes)) {
     const std::uint32_t offset = address - machine::virtio.base;
     const std::uint32_t within = offset % machine::virtio_slot_bytes;
-    if (within + bytes > machine::virtio_slot_bytes) return 0;
-    if (VirtioDevice* d = device(offset / machine::virtio_slot_bytes)) return d->read(within, bytes);
-    return read_empty_slot(within);
+    return within + bytes <= machine::virtio_slot_bytes ? read_empty_slot(within) : 0;
   }
   return bytes == 4 ? ~0u : (1u << (8 * bytes)) - 1;
 }
 
 void DeviceModel::write(std::uint32_t address, std::uint32_t bytes, std::uint32_t value) {
-  if (machine::pl011.contains(address, bytes)) return uart_.write(address - machine::pl011.base, value);
   if (machine::pcie_ecam.contains(address, bytes)) return pcie_.write(address - machine::pcie_ecam.base, bytes, value);
   if (!machine::virtio.contains(address, bytes)) return;
   const std::uint32_t offset = address - machine::virtio.base;
@@ -54,15 +51,22 @@ void DeviceModel::write(std::uint32_t address, std::uint32_t bytes, std::uint32_
   if (d != nullptr && within + bytes <= machine::virtio_slot_bytes) d->write(within, bytes, value);
 }
 
+void DeviceModel::ring(std::uint32_t slot, std::uint32_t queues) {
+  VirtioDevice* d = device(slot);
+  for (std::uint32_t left = d != nullptr ? queues : 0; left != 0; left &= left - 1)
+    d->notify(static_cast<std::uint32_t>(std::countr_zero(left)));
+}
+
 void DeviceModel::reset() {
-  uart_.reset();
   pcie_.reset();
   for (std::uint32_t slot = 0; slot < machine::virtio_slots; ++slot)
-    if (VirtioDevice* d = device(slot)) d->reset();
+    if (VirtioDevice* d = device(slot))
+      d->reset();
+    else
+      for (const std::uint32_t offset : {magic, version, vendor}) page_.show(slot, offset, read_empty_slot(offset));
 }
 
 void DeviceModel::save(machine::InstanceState& state) const {
-  uart_.save(*state.mutable_pl011());
   pcie_.save(*state.mutable_pcie());
   state.clear_virtio();
   for (std::uint32_t slot = 0; slot < machine::virtio_slots; ++slot) {
@@ -76,7 +80,6 @@ void DeviceModel::save(machine::InstanceState& state) const {
 }
 
 void DeviceModel::restore(const machine::InstanceState& state) {
-  uart_.restore(state.pl011());
   pcie_.restore(state.pcie());
   keyboard_.restore_sequence(state.input_sequence());
   for (const auto& saved : state.virtio())

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// All devices of one phone instance behind one address decoder: PL011, virtio slots, PCIe (machine/phone.hpp). Pure
-// C++: the world is reached through GuestMemory, InterruptLines, Disk and the callbacks of Outlets.
-// Thread safety: none; its owner (phone-side/instance) serialises all calls. Callbacks run inside a call and must
-// neither block nor call back. Invariant: nothing that a guest does harms anything but its own instance.
+// The devices of one phone instance behind one address decoder: virtio slots, PCIe (machine/phone.hpp). Its PL011 is
+// the hypervisor's. Pure C++: the world is reached through GuestMemory, RegisterPage, Disk and the callbacks of
+// Outlets. Thread safety: none; its owner (phone-side/instance) serialises all calls. Callbacks run inside a call and
+// must neither block nor call back. Invariant: nothing that a guest does harms anything but its own instance.
 #pragma once
 
 #include <array>
@@ -15,7 +15,7 @@
 #include "phone-side/devices/disk.hpp"
 #include "phone-side/devices/guest_memory.hpp"
 #include "phone-side/devices/pcie.hpp"
-#include "phone-side/devices/pl011.hpp"
+#include "phone-side/devices/register_page.hpp"
 #include "phone-side/devices/virtio_balloon.hpp"
 #include "phone-side/devices/virtio_blk.hpp"
 #include "phone-side/devices/virtio_console.hpp"
@@ -24,28 +24,29 @@
 namespace amphion::devices {
 
 struct Outlets {
-  Pl011::Sink uart;                // what the guest sends on its PL011
-  VirtioConsole::Sink port;        // and on its console ports
+  VirtioConsole::Sink port;        // what the guest sends on its console ports
   VirtioBalloon::Discard discard;  // pages that the balloon took
 };
 
 class DeviceModel {
  public:
   // All must outlive the model.
-  DeviceModel(GuestMemory& memory, InterruptLines& lines, Disk& disk0, Outlets outlets);
+  DeviceModel(GuestMemory& memory, RegisterPage& page, Disk& disk0, Outlets outlets);
 
-  // A guest's access to the device window; bytes 1, 2 or 4. What is nowhere reads all ones and swallows writes.
+  // A guest's access to the device window; bytes 1, 2 or 4. What is nowhere reads all ones and swallows writes. The
+  // slots of the register page are written only.
   [[nodiscard]] std::uint32_t read(std::uint32_t address, std::uint32_t bytes);
   void write(std::uint32_t address, std::uint32_t bytes, std::uint32_t value);
+  // The guest notified queues of a slot; a bit each.
+  void ring(std::uint32_t slot, std::uint32_t queues);
 
-  [[nodiscard]] Pl011& uart() { return uart_; }
   [[nodiscard]] VirtioConsole& console() { return console_; }
   [[nodiscard]] VirtioInput& keyboard() { return keyboard_; }
   [[nodiscard]] VirtioBalloon& balloon() { return balloon_; }
 
   void reset();
 
-  // The fields pl011, virtio, pcie and input_sequence. restore() takes a state that machine::validate() accepted and
+  // The fields virtio, pcie and input_sequence. restore() takes a state that machine::validate() accepted and
   // whose disk has this disk's size.
   void save(machine::InstanceState& state) const;
   void restore(const machine::InstanceState& state);
@@ -58,7 +59,7 @@ class DeviceModel {
   VirtioConsole console_;
   VirtioInput keyboard_;
   VirtioBalloon balloon_;
-  Pl011 uart_;
+  RegisterPage& page_;
   Pcie pcie_;
   const std::array<VirtioDevice*, machine::virtio_slots> slots_{&disk0_,    nullptr, nullptr, &console_,
                                                                 &keyboard_, nullptr, nullptr, &balloon_};

@@ -27,14 +27,6 @@ class GuestMemory {
   [[nodiscard]] virtual bool store16(std::uint64_t address, std::uint16_t value) = 0;
 };
 
-// Where devices put their interrupt lines: levels of INTIDs (machine/phone.hpp). Setting the level that a line already
-// has is harmless.
-class InterruptLines {
- public:
-  virtual ~InterruptLines() = default;
-  virtual void set(std::uint32_t intid, bool level) = 0;
-};
-
 // As much of a buffer as `bytes` needs.
 template <typename T>
 [[nodiscard]] constexpr std::span<T> at_most(std::span<T> buffer, std::uint64_t bytes) {

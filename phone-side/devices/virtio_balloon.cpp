@@ -14,8 +14,8 @@ constexpr std::size_t largest_inflate_bytes = machine::page_bytes;  // Linux sen
 
 }  // namespace
 
-VirtioBalloon::VirtioBalloon(Discard discard, GuestMemory& memory, Line line)
-    : VirtioDevice(machine::virtio_balloon, memory, std::move(line)), discard_(std::move(discard)) {}
+VirtioBalloon::VirtioBalloon(Discard discard, GuestMemory& memory, Slot slot)
+    : VirtioDevice(machine::virtio_balloon, memory, slot), discard_(std::move(discard)) {}
 
 void VirtioBalloon::fill_config(std::span<std::byte> config) const {
   store_le<std::uint32_t>(config, 0, num_pages_);

@@ -16,7 +16,7 @@ class VirtioBalloon final : public VirtioDevice {
   // Page indexes from ram_base.
   using Discard = std::function<void(std::uint32_t first_page, std::uint32_t pages)>;
 
-  VirtioBalloon(Discard discard, GuestMemory& memory, Line line);
+  VirtioBalloon(Discard discard, GuestMemory& memory, Slot slot);
 
   void set_target(std::uint32_t pages);
   [[nodiscard]] std::uint32_t target() const { return num_pages_; }

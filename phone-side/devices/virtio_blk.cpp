@@ -13,8 +13,8 @@ constexpr std::uint64_t largest_request_bytes = 16u << 20;  // one request holds
 
 }  // namespace
 
-VirtioBlk::VirtioBlk(Disk& disk, GuestMemory& memory, Line line)
-    : VirtioDevice(machine::virtio_blk, memory, std::move(line)), disk_(disk) {}
+VirtioBlk::VirtioBlk(Disk& disk, GuestMemory& memory, Slot slot)
+    : VirtioDevice(machine::virtio_blk, memory, slot), disk_(disk) {}
 
 void VirtioBlk::fill_config(std::span<std::byte> config) const {
   const auto bytes = machine::virtio_blk_config(disk_.size_bytes() / sector_bytes);

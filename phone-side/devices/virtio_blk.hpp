@@ -14,7 +14,7 @@ namespace amphion::devices {
 class VirtioBlk final : public VirtioDevice {
  public:
   // The disk must outlive the device.
-  VirtioBlk(Disk& disk, GuestMemory& memory, Line line);
+  VirtioBlk(Disk& disk, GuestMemory& memory, Slot slot);
 
  private:
   void fill_config(std::span<std::byte> config) const override;

@@ -20,8 +20,8 @@ std::uint32_t receive_queue(std::uint32_t port) { return port == 0 ? 0 : 2 * por
 
 }  // namespace
 
-VirtioConsole::VirtioConsole(Sink sink, GuestMemory& memory, Line line)
-    : VirtioDevice(machine::virtio_console, memory, std::move(line)), sink_(std::move(sink)) {}
+VirtioConsole::VirtioConsole(Sink sink, GuestMemory& memory, Slot slot)
+    : VirtioDevice(machine::virtio_console, memory, slot), sink_(std::move(sink)) {}
 
 void VirtioConsole::fill_config(std::span<std::byte> config) const {
   std::copy_n(std::as_bytes(std::span(machine::virtio_console_config)).begin(), config.size(), config.begin());

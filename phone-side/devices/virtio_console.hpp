@@ -21,7 +21,7 @@ class VirtioConsole final : public VirtioDevice {
   using Sink = std::function<void(std::uint32_t port, std::span<const std::byte>)>;
   static constexpr std::size_t buffer_bytes = 64 * 1024;
 
-  VirtioConsole(Sink sink, GuestMemory& memory, Line line);
+  VirtioConsole(Sink sink, GuestMemory& memory, Slot slot);
 
   // How many of the bytes were taken: fewer than offered if the buffer is full. Bytes for a port that the guest does
   // not hold open are taken and dropped, as a serial line would.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "phone-side/devices/virtio_device.hpp"
 
+#include <algorithm>
 #include <array>
 #include <utility>
 
@@ -20,9 +21,6 @@ enum Register : std::uint32_t {
   queue_num_max = 0x034,
   queue_num = 0x038,
   queue_ready = 0x044,
-  queue_notify = 0x050,
-  interrupt_status = 0x060,
-  interrupt_ack = 0x064,
   status = 0x070,
   queue_desc_low = 0x080,
   queue_desc_high = 0x084,
@@ -38,7 +36,8 @@ enum Register : std::uint32_t {
 
 constexpr std::uint32_t status_driver_ok = 4, status_features_ok = 8, status_needs_reset = 64;
 constexpr std::uint32_t interrupt_used_buffer = 1, interrupt_config = 2;
-constexpr std::size_t largest_config = 64;
+constexpr std::uint32_t any_interrupt = 0xff;
+constexpr std::uint32_t config_bytes = machine::virtio_slot_bytes - config_space;
 
 void set_low(std::uint64_t& target, std::uint32_t value) { target = (target & ~0xffff'ffffull) | value; }
 void set_high(std::uint64_t& target, std::uint32_t value) {
@@ -47,8 +46,8 @@ void set_high(std::uint64_t& target, std::uint32_t value) {
 
 }  // namespace
 
-VirtioDevice::VirtioDevice(const machine::VirtioModel& model, GuestMemory& memory, Line line)
-    : model_(model), memory_(memory), line_(std::move(line)) {
+VirtioDevice::VirtioDevice(const machine::VirtioModel& model, GuestMemory& memory, Slot slot)
+    : model_(model), memory_(memory), page_(slot.page), slot_(static_cast<std::uint32_t>(slot.number)) {
   for (std::uint32_t i = 0; i < model.queues; ++i) queues_.emplace_back(memory, machine::virtio_queue_size_max);
 }
 
@@ -56,16 +55,16 @@ void VirtioDevice::config_written(std::uint32_t, std::span<const std::byte>) {}
 
 bool VirtioDevice::active() const { return (status_ & status_driver_ok) != 0 && (status_ & status_needs_reset) == 0; }
 
-std::uint32_t VirtioDevice::read(std::uint32_t offset, std::uint32_t bytes) {
-  if (offset >= config_space) return read_config(offset - config_space, bytes);
-  return bytes == 4 && offset % 4 == 0 ? read_register(offset) : 0;
-}
-
 void VirtioDevice::write(std::uint32_t offset, std::uint32_t bytes, std::uint32_t value) {
   if (offset >= config_space)
     write_config(offset - config_space, bytes, value);
   else if (bytes == 4 && offset % 4 == 0)
     write_register(offset, value);
+  publish();
+}
+
+void VirtioDevice::notify(std::uint32_t queue) {
+  if (queue < queues_.size() && active()) notified(queue);
 }
 
 std::uint32_t VirtioDevice::read_register(std::uint32_t offset) const {
@@ -85,8 +84,6 @@ std::uint32_t VirtioDevice::read_register(std::uint32_t offset) const {
       return q != nullptr ? q->size_max() : 0;
     case queue_ready:
       return q != nullptr && q->ready() ? 1 : 0;
-    case interrupt_status:
-      return interrupt_status_;
     case status:
       return status_;
     case shm_len_low:
@@ -112,11 +109,6 @@ void VirtioDevice::write_register(std::uint32_t offset, std::uint32_t value) {
     case queue_sel:
       queue_sel_ = value;
       return;
-    case queue_notify:
-      if (value < queues_.size() && active()) notified(value);
-      return;
-    case interrupt_ack:
-      return set_interrupt(interrupt_status_ & ~value);
     case status:
       return write_status(value & 0xff);
     default:
@@ -149,14 +141,15 @@ void VirtioDevice::write_queue_register(std::uint32_t offset, std::uint32_t valu
   }
 }
 
-std::uint32_t VirtioDevice::read_config(std::uint32_t offset, std::uint32_t bytes) const {
-  const std::uint32_t all_ones = bytes == 4 ? ~0u : (1u << (8 * bytes)) - 1;
-  if (offset + bytes > model_.config_bytes) return all_ones;
-  std::array<std::byte, largest_config> config{};
+// What is beyond the device's configuration reads as ones.
+void VirtioDevice::publish() {
+  for (std::uint32_t offset = 0; offset < config_space; offset += 4)
+    if (offset != RegisterPage::interrupt_status) page_.show(slot_, offset, read_register(offset));
+  std::array<std::byte, config_bytes> config{};
   fill_config(std::span(config).first(model_.config_bytes));
-  std::uint32_t value = 0;
-  for (std::uint32_t i = 0; i < bytes; ++i) value |= static_cast<std::uint32_t>(config[offset + i]) << (8 * i);
-  return value;
+  std::fill(config.begin() + model_.config_bytes, config.end(), std::byte{0xff});
+  for (std::uint32_t offset = 0; offset < config_bytes; offset += 4)
+    page_.show(slot_, config_space + offset, load_le<std::uint32_t>(config, offset));
 }
 
 void VirtioDevice::write_config(std::uint32_t offset, std::uint32_t bytes, std::uint32_t value) {
@@ -183,10 +176,7 @@ void VirtioDevice::write_status(std::uint32_t value) {
   if (!was_active && active()) activated();
 }
 
-void VirtioDevice::set_interrupt(std::uint32_t bits) {
-  interrupt_status_ = bits;
-  line_(bits != 0);
-}
+void VirtioDevice::interrupt(std::uint32_t bits) { page_.change_interrupt(slot_, 0, bits); }
 
 bool VirtioDevice::take(std::uint32_t n, Chain& chain) {
   if (!active()) return false;
@@ -200,12 +190,13 @@ void VirtioDevice::give(std::uint32_t n, const Chain& chain, std::uint32_t writt
 }
 
 void VirtioDevice::interrupt_used(std::uint32_t n) {
-  if (!queues_[n].interrupt_suppressed()) set_interrupt(interrupt_status_ | interrupt_used_buffer);
+  if (!queues_[n].interrupt_suppressed()) interrupt(interrupt_used_buffer);
 }
 
 void VirtioDevice::config_changed() {
   ++config_generation_;
-  if ((status_ & status_driver_ok) != 0) set_interrupt(interrupt_status_ | interrupt_config);
+  publish();
+  if ((status_ & status_driver_ok) != 0) interrupt(interrupt_config);
 }
 
 void VirtioDevice::broken() {
@@ -218,7 +209,8 @@ void VirtioDevice::reset() {
   for (auto& q : queues_) q.reset();
   driver_features_ = 0;
   status_ = device_features_sel_ = driver_features_sel_ = queue_sel_ = 0;
-  set_interrupt(0);
+  publish();
+  page_.change_interrupt(slot_, any_interrupt, 0);
 }
 
 void VirtioDevice::save(machine::VirtioDevice& state) const {
@@ -228,7 +220,7 @@ void VirtioDevice::save(machine::VirtioDevice& state) const {
   state.set_device_features_sel(device_features_sel_);
   state.set_driver_features_sel(driver_features_sel_);
   state.set_queue_sel(queue_sel_);
-  state.set_interrupt_status(interrupt_status_);
+  state.set_interrupt_status(page_.shown(slot_, RegisterPage::interrupt_status));
   state.set_config_generation(config_generation_);
   for (const auto& q : queues_) q.save(*state.add_queues());
   save_device(state);
@@ -244,7 +236,8 @@ void VirtioDevice::restore(const machine::VirtioDevice& state) {
   config_generation_ = state.config_generation();
   for (std::size_t i = 0; i < queues_.size(); ++i) queues_[i].restore(state.queues(static_cast<int>(i)));
   restore_device(state);
-  set_interrupt(state.interrupt_status());
+  publish();
+  page_.change_interrupt(slot_, any_interrupt, state.interrupt_status());
   if (active()) activated();
 }
 

@@ -1,34 +1,40 @@
 // SPDX-License-Identifier: Apache-2.0
 // A virtio device behind a virtio-mmio transport, version 2 (virtio 1.1 section 4.2): the registers, the status
 // negotiation, the queues and the interrupt. A subclass gives it a configuration space and serves its queues.
-// Thread safety: none; the DeviceModel serialises. Invariant: a device whose driver broke the protocol
+// What drivers read stands in the RegisterPage at the end of every call. QueueNotify comes as notify(), InterruptACK
+// not at all. Thread safety: none; the DeviceModel serialises. Invariant: a device whose driver broke the protocol
 // (DEVICE_NEEDS_RESET) touches no queue until it is reset.
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
 #include <vector>
 
 #include "machine/state.pb.h"
 #include "machine/virtio_features.hpp"
 #include "phone-side/devices/guest_memory.hpp"
+#include "phone-side/devices/register_page.hpp"
 #include "phone-side/devices/virtio_queue.hpp"
 
 namespace amphion::devices {
 
 class VirtioDevice {
  public:
-  using Line = std::function<void(bool)>;
+  struct Slot {
+    RegisterPage& page;
+    machine::VirtioSlot number;
+  };
 
-  VirtioDevice(const machine::VirtioModel& model, GuestMemory& memory, Line line);
+  // Shows its registers only from the first reset() or restore() on.
+  VirtioDevice(const machine::VirtioModel& model, GuestMemory& memory, Slot slot);
   virtual ~VirtioDevice() = default;
   VirtioDevice(const VirtioDevice&) = delete;
   VirtioDevice& operator=(const VirtioDevice&) = delete;
 
-  // Registers; offset within the slot's window, bytes 1, 2 or 4, not crossing the window's end.
-  [[nodiscard]] std::uint32_t read(std::uint32_t offset, std::uint32_t bytes);
+  // The driver writes a register; offset within the slot's window, bytes 1, 2 or 4, not crossing the window's end.
   void write(std::uint32_t offset, std::uint32_t bytes, std::uint32_t value);
+
+  void notify(std::uint32_t queue);
 
   void reset();
   void save(machine::VirtioDevice& state) const;  // all but `slot`
@@ -61,19 +67,19 @@ class VirtioDevice {
   [[nodiscard]] std::uint32_t read_register(std::uint32_t offset) const;
   void write_register(std::uint32_t offset, std::uint32_t value);
   void write_queue_register(std::uint32_t offset, std::uint32_t value);
-  [[nodiscard]] std::uint32_t read_config(std::uint32_t offset, std::uint32_t bytes) const;
   void write_config(std::uint32_t offset, std::uint32_t bytes, std::uint32_t value);
   void write_driver_features(std::uint32_t value);
   void write_status(std::uint32_t value);
-  void set_interrupt(std::uint32_t bits);
+  void interrupt(std::uint32_t bits);
+  void publish();
 
   const machine::VirtioModel& model_;
   GuestMemory& memory_;
-  Line line_;
+  RegisterPage& page_;
+  const std::uint32_t slot_;
   std::vector<VirtQueue> queues_;
   std::uint64_t driver_features_ = 0;
-  std::uint32_t status_ = 0, device_features_sel_ = 0, driver_features_sel_ = 0, queue_sel_ = 0, interrupt_status_ = 0,
-                config_generation_ = 0;
+  std::uint32_t status_ = 0, device_features_sel_ = 0, driver_features_sel_ = 0, queue_sel_ = 0, config_generation_ = 0;
 };
 
 }  // namespace amphion::devices

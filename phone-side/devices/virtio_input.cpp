@@ -26,8 +26,7 @@ std::span<const std::byte> payload(std::uint8_t select, std::uint8_t subsel) {
 
 }  // namespace
 
-VirtioInput::VirtioInput(GuestMemory& memory, Line line)
-    : VirtioDevice(machine::virtio_keyboard, memory, std::move(line)) {}
+VirtioInput::VirtioInput(GuestMemory& memory, Slot slot) : VirtioDevice(machine::virtio_keyboard, memory, slot) {}
 
 void VirtioInput::fill_config(std::span<std::byte> config) const {
   const auto bytes = payload(select_, subsel_);

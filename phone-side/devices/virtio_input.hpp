@@ -23,7 +23,7 @@ class VirtioInput final : public VirtioDevice {
  public:
   static constexpr std::size_t most_waiting = 1024;
 
-  VirtioInput(GuestMemory& memory, Line line);
+  VirtioInput(GuestMemory& memory, Slot slot);
 
   // False: too many wait already; offer it again after some have been delivered.
   [[nodiscard]] bool offer(const InputEvent& event);

@@ -9,7 +9,7 @@
 namespace amphion::instance {
 namespace {
 
-constexpr std::size_t uart_waiting_bytes = 64 * 1024;
+constexpr std::size_t serial_waiting_bytes = 64 * 1024;
 constexpr std::chrono::seconds stop_patience{10};  // until an end that is on its way is heard of
 
 // What nobody has taken yet; more than that is dropped, the oldest stays.
@@ -50,6 +50,7 @@ NewPartition create_partition(Hypervisor& hypervisor, const InstanceConfig& conf
   if (partition == nullptr) return made;
   problem = partition->get_vcpu(0, made.vcpu);
   if (!problem) problem = partition->get_gic(made.gic);
+  if (!problem) problem = partition->get_uart(made.uart);
   made.vcpu.power = 0;
   if (!problem) made.partition = std::move(partition);
   return made;
@@ -63,11 +64,11 @@ Instance::Instance(NewPartition made, std::unique_ptr<devices::Disk> disk, const
       partition_(std::move(made.partition)),
       reset_vcpu_(made.vcpu),
       reset_gic_(made.gic),
+      reset_uart_(made.uart),
       memory_(partition_->memory()),
       disk_(std::move(disk)),
       model_(memory_, *this, disk_,
              devices::Outlets{
-                 .uart = [this](std::uint8_t byte) { append(outbox_.serial, std::as_bytes(std::span(&byte, 1))); },
                  .port =
                      [this](std::uint32_t port, std::span<const std::byte> bytes) {
                        append(port == machine::grow_port ? outbox_.grow : outbox_.console, bytes);
@@ -83,10 +84,6 @@ Instance::~Instance() {
   }
   partition_->wake();
   if (thread_.joinable()) thread_.join();
-}
-
-void Instance::set(std::uint32_t intid, bool level) {
-  if (std::exchange(levels_[intid], level) != level) partition_->set_line(intid, level);
 }
 
 // ---- Life ----
@@ -203,18 +200,18 @@ std::uint64_t Instance::keys_reached() {
   return model_.keyboard().reached();
 }
 
-void Instance::feed_uart() {
-  std::size_t fed = 0;
-  while (fed < uart_waiting_.size() && model_.uart().receive(static_cast<std::uint8_t>(uart_waiting_[fed]))) ++fed;
-  uart_waiting_.erase(0, fed);
+void Instance::take_serial() { append(outbox_.serial, as_bytes(partition_->take_serial())); }
+
+void Instance::feed_serial() {
+  if (!serial_waiting_.empty()) serial_waiting_.erase(0, partition_->give_serial(serial_waiting_));
 }
 
 std::size_t Instance::serial_input(std::string_view bytes) {
   const std::lock_guard lock(model_mutex_);
   if (stopped()) return 0;
-  const std::size_t taken = std::min(bytes.size(), uart_waiting_bytes - uart_waiting_.size());
-  uart_waiting_.append(bytes.substr(0, taken));
-  feed_uart();
+  const std::size_t taken = std::min(bytes.size(), serial_waiting_bytes - serial_waiting_.size());
+  serial_waiting_.append(bytes.substr(0, taken));
+  feed_serial();
   return taken;
 }
 

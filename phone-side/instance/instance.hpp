@@ -44,6 +44,7 @@ struct NewPartition {
   std::unique_ptr<Partition> partition;
   amphion_vcpu vcpu{};
   amphion_gic gic{};
+  amphion_uart uart{};
   std::uint32_t counter_frequency = 0;
 };
 // `partition` is null and a text in `problem` if it cannot be made; nothing is left behind then.
@@ -66,7 +67,7 @@ struct InstanceStats {
   bool waits_for_memory = false;
 };
 
-class Instance final : private devices::InterruptLines {
+class Instance final : private devices::RegisterPage {
  public:
   // `config` is what the partition was made by.
   Instance(NewPartition partition, std::unique_ptr<devices::Disk> disk, const InstanceConfig& config,
@@ -113,14 +114,20 @@ class Instance final : private devices::InterruptLines {
     std::string serial, console, grow;
   };
 
-  void set(std::uint32_t intid, bool level) override;  // devices::InterruptLines
+  std::span<std::byte> registers() override { return partition_->registers(); }
+  void change_interrupt(std::uint32_t slot, std::uint32_t clear, std::uint32_t set) override {
+    partition_->change_interrupt(slot, clear, set);
+  }
 
   void serve();
+  void serve_one(const Happening& happening);
   void serve_access(const Happening& access);
+  void serve_doorbells(const Happening& rung);
   void serve_events(std::uint32_t events);
   void restart();
   void report();
-  void feed_uart();
+  void take_serial();  // with model_mutex_
+  void feed_serial();  // with model_mutex_
   std::size_t port_input(std::uint32_t port, std::string_view bytes);
 
   void set_stopped(bool stopped);
@@ -141,6 +148,7 @@ class Instance final : private devices::InterruptLines {
   std::unique_ptr<Partition> partition_;
   const amphion_vcpu reset_vcpu_;
   const amphion_gic reset_gic_;
+  const amphion_uart reset_uart_;
 
   mutable std::mutex life_mutex_;
   std::condition_variable life_changed_;
@@ -149,8 +157,7 @@ class Instance final : private devices::InterruptLines {
   std::mutex model_mutex_;  // everything below; may be taken while life_mutex_ is not held
   MappedMemory memory_;
   devices::TrackedDisk disk_;
-  std::array<bool, machine::irq_lines> levels_{};
-  std::string uart_waiting_;
+  std::string serial_waiting_;
   Outbox outbox_;
   devices::DeviceModel model_;
 

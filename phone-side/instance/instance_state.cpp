@@ -11,16 +11,14 @@ namespace amphion::instance {
 Problem Instance::reset_processors() {
   for (std::uint32_t i = 0; i < config_.shape.vcpus; ++i)
     if (auto problem = partition_->set_vcpu(i, reset_vcpu_)) return problem;
-  return partition_->set_gic(reset_gic_);
+  if (auto problem = partition_->set_gic(reset_gic_)) return problem;
+  return partition_->set_uart(reset_uart_);
 }
 
-// The GIC's state was replaced: its input lines are what the devices say.
+// The GIC's state was replaced: its input lines are what the devices say. Nothing is behind the root ports.
 void Instance::push_lines() {
-  partition_->set_line(machine::pl011_irq, levels_[machine::pl011_irq]);
-  for (std::uint32_t slot = 0; slot < machine::virtio_slots; ++slot)
-    partition_->set_line(machine::virtio_irq + slot, levels_[machine::virtio_irq + slot]);
-  for (std::uint32_t pin = 0; pin < 4; ++pin)
-    partition_->set_line(machine::pcie_intx_irq + pin, levels_[machine::pcie_intx_irq + pin]);
+  for (std::uint32_t slot = 0; slot < machine::virtio_slots; ++slot) partition_->change_interrupt(slot, 0, 0);
+  for (std::uint32_t pin = 0; pin < 4; ++pin) partition_->set_line(machine::pcie_intx_irq + pin, false);
 }
 
 Problem Instance::save(machine::InstanceState& state) {
@@ -41,6 +39,9 @@ Problem Instance::save(machine::InstanceState& state) {
   amphion_gic gic{};
   if (auto problem = partition_->get_gic(gic)) return problem;
   *state.mutable_gic() = to_state(gic, config_.shape.vcpus);
+  amphion_uart uart{};
+  if (auto problem = partition_->get_uart(uart)) return problem;
+  *state.mutable_pl011() = to_state(uart);
   const std::lock_guard lock(model_mutex_);
   model_.save(state);
   return {};
@@ -71,6 +72,7 @@ Problem Instance::restore(const machine::InstanceState& state) {
   if (auto problem = partition_->set_gic(from_state(state.gic()))) return problem;
   if (auto problem = partition_->set_counter(state.counter())) return problem;
   push_lines();
+  if (auto problem = partition_->set_uart(from_state(state.pl011()))) return problem;
   return hold_screen();
 }
 

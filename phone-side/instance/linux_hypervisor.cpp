@@ -8,6 +8,7 @@
 #include <sys/mman.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstring>
 #include <utility>
@@ -29,13 +30,17 @@ Problem call(int fd, unsigned long request, Argument argument, const char* what)
 
 class LinuxPartition final : public Partition {
  public:
-  LinuxPartition(OwnedFd fd, OwnedFd waker, std::span<std::byte> memory)
-      : fd_(std::move(fd)), waker_(std::move(waker)), memory_(memory) {}
-  ~LinuxPartition() override { ::munmap(memory_.data(), memory_.size()); }
+  LinuxPartition(OwnedFd fd, OwnedFd waker, std::span<std::byte> memory, std::span<std::byte> registers)
+      : fd_(std::move(fd)), waker_(std::move(waker)), memory_(memory), registers_(registers) {}
+  ~LinuxPartition() override {
+    ::munmap(registers_.data(), registers_.size());
+    ::munmap(memory_.data(), memory_.size());
+  }
   LinuxPartition(const LinuxPartition&) = delete;
   LinuxPartition& operator=(const LinuxPartition&) = delete;
 
   std::span<std::byte> memory() override { return memory_; }
+  std::span<std::byte> registers() override { return registers_; }
   int descriptor() const override { return fd_.get(); }
 
   Problem run() override { return call(fd_.get(), AMPHION_RUN, 0, "the hypervisor does not run the instance"); }
@@ -58,7 +63,7 @@ class LinuxPartition final : public Partition {
   std::optional<Happening> next() override {
     amphion_next n{};
     if (::ioctl(fd_.get(), AMPHION_NEXT, &n) < 0) return {};
-    return Happening{n.events, n.vcpu, n.address, n.bytes, n.write != 0, n.data};
+    return Happening{n.events, n.rung, std::to_array(n.doorbell), n.vcpu, n.address, n.bytes, n.write != 0, n.data};
   }
   void complete(std::uint32_t vcpu, std::uint32_t data) override {
     amphion_io_done done{vcpu, data};
@@ -67,6 +72,23 @@ class LinuxPartition final : public Partition {
   void set_line(std::uint32_t intid, bool level) override {
     amphion_irq irq{intid, level ? 1u : 0u};
     (void)::ioctl(fd_.get(), AMPHION_IRQ, &irq);  // the device model's interrupt numbers are all valid
+  }
+  void change_interrupt(std::uint32_t slot, std::uint32_t clear, std::uint32_t set) override {
+    amphion_virtio_irq irq{slot, clear, set};
+    (void)::ioctl(fd_.get(), AMPHION_VIRTIO_IRQ, &irq);  // ... and so are its slots
+  }
+
+  std::string take_serial() override {
+    amphion_bytes bytes;
+    bytes.count = 0;
+    (void)::ioctl(fd_.get(), AMPHION_SERIAL_TAKE, &bytes);  // fails for no partition that exists
+    return {reinterpret_cast<const char*>(bytes.data), bytes.count};
+  }
+  std::size_t give_serial(std::string_view text) override {
+    amphion_bytes bytes;
+    bytes.count = static_cast<std::uint32_t>(std::min(text.size(), sizeof bytes.data));
+    std::copy_n(text.data(), bytes.count, bytes.data);
+    return ::ioctl(fd_.get(), AMPHION_SERIAL_GIVE, &bytes) < 0 ? 0 : bytes.count;
   }
 
   Problem discard(std::uint32_t first_page, std::uint32_t pages) override {
@@ -99,6 +121,12 @@ class LinuxPartition final : public Partition {
   Problem set_gic(const amphion_gic& state) override {
     return call(fd_.get(), AMPHION_GIC_SET, &state, "GIC state refused");
   }
+  Problem get_uart(amphion_uart& out) override {
+    return call(fd_.get(), AMPHION_SERIAL_GET, &out, "serial port's state not read");
+  }
+  Problem set_uart(const amphion_uart& state) override {
+    return call(fd_.get(), AMPHION_SERIAL_SET, &state, "serial port's state refused");
+  }
   Problem get_counter(std::uint64_t& out) override {
     return call(fd_.get(), AMPHION_COUNTER_GET, &out, "counter not read");
   }
@@ -108,7 +136,7 @@ class LinuxPartition final : public Partition {
 
  private:
   OwnedFd fd_, waker_;
-  std::span<std::byte> memory_;
+  std::span<std::byte> memory_, registers_;
 };
 
 class LinuxHypervisor final : public Hypervisor {
@@ -137,13 +165,18 @@ class LinuxHypervisor final : public Hypervisor {
 std::unique_ptr<Partition> adopt_partition(OwnedFd descriptor, std::uint32_t memory_pages, Problem& problem) {
   OwnedFd waker(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   const std::size_t bytes = std::size_t{memory_pages} * AMPHION_PAGE_BYTES;
-  void* memory = ::mmap(nullptr, bytes, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor.get(), 0);
-  if (!waker.valid() || memory == MAP_FAILED) {
+  const auto map = [&](std::size_t count, std::size_t offset) {
+    void* const place =
+        ::mmap(nullptr, count, PROT_READ | PROT_WRITE, MAP_SHARED, descriptor.get(), static_cast<off_t>(offset));
+    return std::span(static_cast<std::byte*>(place), place == MAP_FAILED ? 0 : count);
+  };
+  const auto memory = map(bytes, 0), registers = map(AMPHION_PAGE_BYTES, bytes);
+  if (!waker.valid() || memory.empty() || registers.empty()) {
     problem = failed("the instance's memory cannot be mapped");
+    if (!memory.empty()) ::munmap(memory.data(), memory.size());
     return nullptr;
   }
-  return std::make_unique<LinuxPartition>(std::move(descriptor), std::move(waker),
-                                          std::span(static_cast<std::byte*>(memory), bytes));
+  return std::make_unique<LinuxPartition>(std::move(descriptor), std::move(waker), memory, registers);
 }
 
 std::unique_ptr<Hypervisor> open_hypervisor(Problem& problem) {

@@ -19,13 +19,25 @@ void Instance::serve() {
     for (int served = 0; served < most_at_once; ++served) {
       const auto happening = partition_->next();
       if (!happening) break;
-      if (happening->events != 0)
-        serve_events(happening->events);
-      else
-        serve_access(*happening);
+      serve_one(*happening);
     }
     report();
   }
+}
+
+void Instance::serve_one(const Happening& happening) {
+  if (happening.events != 0) return serve_events(happening.events);
+  if (happening.rung != 0) return serve_doorbells(happening);
+  serve_access(happening);
+}
+
+void Instance::serve_doorbells(const Happening& rung) {
+  const std::lock_guard lock(model_mutex_);
+  for (std::uint32_t slot = 0; slot < machine::virtio_slots; ++slot)
+    if ((rung.rung >> slot & 1) != 0) model_.ring(slot, rung.doorbell[slot]);
+  if ((rung.rung & AMPHION_RUNG_UART) == 0) return;
+  take_serial();
+  feed_serial();
 }
 
 void Instance::serve_access(const Happening& access) {
@@ -37,7 +49,6 @@ void Instance::serve_access(const Happening& access) {
       model_.write(access.address, access.bytes, access.data);
     else
       data = model_.read(access.address, access.bytes);
-    if (!uart_waiting_.empty()) feed_uart();
   }
   partition_->complete(access.vcpu, data);
 }
@@ -45,6 +56,10 @@ void Instance::serve_access(const Happening& access) {
 void Instance::serve_events(std::uint32_t events) {
   constexpr std::uint32_t stops = AMPHION_EVENT_PAUSED | AMPHION_EVENT_SYSTEM_OFF | AMPHION_EVENT_SYSTEM_RESET;
   if ((events & AMPHION_EVENT_OUT_OF_MEMORY) != 0 && events_.out_of_memory) events_.out_of_memory();
+  {
+    const std::lock_guard lock(model_mutex_);
+    take_serial();  // before anybody asks for the state of what has stopped
+  }
   if ((events & AMPHION_EVENT_SYSTEM_RESET) != 0) return restart();
   if ((events & stops) != 0) set_stopped(true);
   if ((events & AMPHION_EVENT_SYSTEM_OFF) != 0) {

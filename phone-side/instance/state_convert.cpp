@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "phone-side/instance/state_convert.hpp"
 
+#include <algorithm>
+
 namespace amphion::instance {
 namespace {
 
@@ -186,6 +188,40 @@ amphion_gic from_state(const machine::Gic& in) {
   for (int i = 0; i < in.cpus_size(); ++i) take_cpu(gic.cpu[i], in.cpus(i));
   for (int i = 0; i < spis; ++i) gic.spi[i] = take_line(in.spis(i));
   return gic;
+}
+
+machine::Pl011 to_state(const amphion_uart& u) {
+  machine::Pl011 out;
+  out.set_dr_fifo_count(u.received);
+  out.mutable_rx_fifo()->assign(u.fifo, u.fifo + u.received);
+  out.set_rsr(u.rsr);
+  out.set_ilpr(u.ilpr);
+  out.set_ibrd(u.ibrd);
+  out.set_fbrd(u.fbrd);
+  out.set_lcr_h(u.lcr_h);
+  out.set_cr(u.cr);
+  out.set_ifls(u.ifls);
+  out.set_imsc(u.imsc);
+  out.set_ris(u.ris);
+  out.set_dmacr(u.dmacr);
+  return out;
+}
+
+amphion_uart from_state(const machine::Pl011& in) {
+  amphion_uart u{};
+  u.received = in.dr_fifo_count();
+  std::copy(in.rx_fifo().begin(), in.rx_fifo().end(), u.fifo);
+  u.rsr = in.rsr();
+  u.ilpr = in.ilpr();
+  u.ibrd = in.ibrd();
+  u.fbrd = in.fbrd();
+  u.lcr_h = in.lcr_h();
+  u.cr = in.cr();
+  u.ifls = in.ifls();
+  u.imsc = in.imsc();
+  u.ris = in.ris();
+  u.dmacr = in.dmacr();
+  return u;
 }
 
 }  // namespace amphion::instance

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
-// Between the hypervisor's structures and the neutral saved state: vCPU registers and GIC, every field both ways.
-// Thread safety: pure functions. The messages must have passed machine::validate().
+// Between the hypervisor's structures and the neutral saved state: vCPU registers, GIC and PL011, every field both
+// ways. Thread safety: pure functions. The messages must have passed machine::validate().
 #pragma once
 
 #include "hyp/abi/amphion_hypercall.h"
@@ -13,5 +13,8 @@ namespace amphion::instance {
 
 [[nodiscard]] machine::Gic to_state(const amphion_gic& gic, std::uint32_t vcpus);
 [[nodiscard]] amphion_gic from_state(const machine::Gic& state);
+
+[[nodiscard]] machine::Pl011 to_state(const amphion_uart& uart);
+[[nodiscard]] amphion_uart from_state(const machine::Pl011& state);
 
 }  // namespace amphion::instance

@@ -9,6 +9,7 @@ namespace amphion::lab {
 namespace {
 
 alignas(AMPHION_PAGE_BYTES) amphion_request_page requests;
+alignas(AMPHION_PAGE_BYTES) u32 registers[AMPHION_PAGE_BYTES / 4];
 
 constexpr u32 good_pages = 4096;
 
@@ -19,7 +20,8 @@ amphion_config good_config() {
           .vcpus_allowed = 1,
           .memory_pages = good_pages,
           .bound_pages = good_pages,
-          .request_page = reinterpret_cast<u32>(&requests)};
+          .request_page = reinterpret_cast<u32>(&requests),
+          .register_page = reinterpret_cast<u32>(&registers)};
 }
 Answer create(const amphion_config& config) {
   bounced<amphion_config>() = config;
@@ -59,7 +61,9 @@ void check_create() {
   check_config([](amphion_config& c) { c.bound_pages = c.memory_pages + 1; });
   for (const u64 page : {u64{0}, u64{1}, u64{0x4000'0000}, u64{0xffff'f000}, u64{1} << 32, ~u64{0} - 4095}) {
     check_config([page](amphion_config& c) { c.request_page = page; });
+    check_config([page](amphion_config& c) { c.register_page = page; });
   }
+  check_config([](amphion_config& c) { c.register_page = c.request_page; });
   amphion_config large = good_config();
   large.memory_pages = large.bound_pages = 524288;
   CHECK_ERROR(create(large), AMPHION_ENOMEM);
@@ -67,13 +71,13 @@ void check_create() {
 
 // Every call that names an instance.
 void check_unknown_instance() {
-  for (u32 function = AMPHION_HC_DESTROY; function <= AMPHION_HC_STATS; ++function) {
-    if (function == AMPHION_HC_EVENTS) continue;
+  for (u32 function = AMPHION_HC_DESTROY; function <= AMPHION_HC_UART; ++function) {
+    if (function == AMPHION_HC_EVENTS || function == AMPHION_HC_YIELD) continue;
     for (const u32 id : {0u, 1u, AMPHION_MAX_INSTANCES, AMPHION_MAX_INSTANCES + 1, ~0u}) {
       CHECK_ERROR(call(function, id, 0, bounce_page()), AMPHION_ENOENT);
     }
   }
-  for (const u32 function : {AMPHION_HC_YIELD + 1, AMPHION_HC(0xffff), 0u, 0x8400'0007u, 0xc400'0003u, ~0u}) {
+  for (const u32 function : {AMPHION_HC_UART + 1, AMPHION_HC(0xffff), 0u, 0x8400'0007u, 0xc400'0003u, ~0u}) {
     CHECK_EQUAL(call(function, 1).value, psci::not_supported);
   }
 }
@@ -129,6 +133,8 @@ void check_line_calls(u32 id) {
   for (const u32 intid : {0u, 31u, AMPHION_IRQ_LINES, ~0u})
     CHECK_ERROR(call(AMPHION_HC_IRQ, id, intid, 1), AMPHION_EINVAL);
   CHECK_ERROR(call(AMPHION_HC_IRQ, id, 32, 2), AMPHION_EINVAL);
+  CHECK_ERROR(call(AMPHION_HC_VIRTIO_IRQ, id, AMPHION_VIRTIO_SLOTS, 1), AMPHION_EINVAL);
+  CHECK_ERROR(call(AMPHION_HC_VIRTIO_IRQ, id, 0, 0x1'0000), AMPHION_EINVAL);
   CHECK_ERROR(call(AMPHION_HC_ALLOW, id, 0), AMPHION_EINVAL);
   CHECK_ERROR(call(AMPHION_HC_ALLOW, id, AMPHION_MAX_VCPUS + 1), AMPHION_EINVAL);
   CHECK_ERROR(call(AMPHION_HC_IO_DONE, id, AMPHION_MAX_VCPUS), AMPHION_ENOENT);
@@ -137,6 +143,18 @@ void check_line_calls(u32 id) {
   CHECK_ERROR(call(AMPHION_HC_IO_DONE, id, 0), AMPHION_ESTATE);  // ... whatever the page says
   requests.slot[0].state = AMPHION_SLOT_FREE;
   CHECK_ERROR(call(AMPHION_HC_PAUSE, id), AMPHION_ESTATE);
+}
+
+void check_uart_calls(u32 id) {
+  for (u32 what = AMPHION_UART_TAKE; what <= AMPHION_UART_SET; ++what) {
+    check_page_argument([=](u32 page) { return call(AMPHION_HC_UART, id, what, page); });
+  }
+  CHECK_ERROR(call(AMPHION_HC_UART, id, AMPHION_UART_SET + 1, bounce_page()), AMPHION_EINVAL);
+  bounced<amphion_bytes>().count = sizeof(amphion_bytes::data) + 1;
+  CHECK_ERROR(call(AMPHION_HC_UART, id, AMPHION_UART_GIVE, bounce_page()), AMPHION_EINVAL);
+  must(AMPHION_HC_UART, id, AMPHION_UART_GET, bounce_page());
+  bounced<amphion_uart>().received = AMPHION_UART_FIFO + 1;
+  CHECK_ERROR(call(AMPHION_HC_UART, id, AMPHION_UART_SET, bounce_page()), AMPHION_EINVAL);
 }
 
 // As many as there may be, and none is lost.
@@ -170,6 +188,7 @@ void before_suite() {
   check_memory_calls(made.second);
   check_state_calls(made.second);
   check_line_calls(made.second);
+  check_uart_calls(made.second);
   must(AMPHION_HC_DESTROY, made.second);
   CHECK_ERROR(call(AMPHION_HC_DESTROY, made.second), AMPHION_ENOENT);
   check_all_instances(free_before);

@@ -12,29 +12,31 @@ namespace amphion::lab {
 namespace {
 
 constexpr u32 pages_each = (192u << 20) / AMPHION_PAGE_BYTES;
-struct alignas(AMPHION_PAGE_BYTES) RequestPage {
-  amphion_request_page page;
+struct Pages {
+  alignas(AMPHION_PAGE_BYTES) amphion_request_page requests;
+  alignas(AMPHION_PAGE_BYTES) u32 registers[AMPHION_PAGE_BYTES / 4];
 };
-RequestPage requests[2];
+Pages pages[2];
 
 amphion_info info() {
   must(AMPHION_HC_INFO, bounce_page());
   return bounced<amphion_info>();
 }
 
-u32 make_populated(RequestPage& page) {
+u32 make_populated(Pages& host) {
   bounced<amphion_config>() = {.vcpus = 1,
                                .vcpus_allowed = 1,
                                .memory_pages = pages_each,
                                .bound_pages = pages_each,
-                               .request_page = reinterpret_cast<u32>(&page)};
+                               .request_page = reinterpret_cast<u32>(&host.requests),
+                               .register_page = reinterpret_cast<u32>(&host.registers)};
   const u32 id = must(AMPHION_HC_CREATE, bounce_page());
   for (u32 index = 0; index < pages_each; ++index) must(AMPHION_HC_PAGE, id, index);
   return id;
 }
 
 void measure_memory() {
-  const u32 first = make_populated(requests[0]), second = make_populated(requests[1]);
+  const u32 first = make_populated(pages[0]), second = make_populated(pages[1]);
   const amphion_info full = info();
   const u32 tables = full.pool_pages - full.pool_free_pages - 2 * pages_each;
   say("value memory_kept_bytes ", board::qemu_virt.hypervisor_bytes + tables * AMPHION_PAGE_BYTES, " 1");

@@ -27,6 +27,9 @@ struct Running {
   u32 kept = 0;
   u32 allow_answer = 0;
   u32 spare_page = 0;
+  u32 doorbells = 0;
+  u32 rings = 0;
+  u32 gift = 0;
   u32 accesses = 0;
   amphion_slot last{};
   bool moving = false;
@@ -76,6 +79,10 @@ u32 read(const Running& one, u32 address, u32 vcpu) {
       return one.kept;
     case allow:
       return one.allow_answer;
+    case doorbell:
+      return one.doorbells;
+    case ring_count:
+      return one.rings;
     case board_ticks:
       return static_cast<u32>(counter());
     case exits:
@@ -86,11 +93,9 @@ u32 read(const Running& one, u32 address, u32 vcpu) {
   }
 }
 
-void write(const Test& test, Running& one, u32 address, u32 data) {
+void write(Running& one, u32 address, u32 data) {
   Partition& partition = one.partition;
   switch (address) {
-    case machine::pl011.base:
-      return take_character(test, one, static_cast<char>(data));
     case kept:
       one.kept = data;
       return;
@@ -107,6 +112,11 @@ void write(const Test& test, Running& one, u32 address, u32 data) {
     case allow:
       one.allow_answer = call(AMPHION_HC_ALLOW, partition.id(), data).value;
       return;
+    case status:
+      return partition.change_status(0, data);
+    case type:
+      one.gift = data - partition.give(data, gift);
+      return;
     case pause:
     case quit:
       one.moving = address == pause;
@@ -116,14 +126,29 @@ void write(const Test& test, Running& one, u32 address, u32 data) {
   }
 }
 
-void serve_slot(const Test& test, Running& one, u32 vcpu, const amphion_slot& slot) {
+void serve_slot(Running& one, u32 vcpu, const amphion_slot& slot) {
   if (echo.contains(slot.address, slot.bytes)) {
     ++one.accesses;
     one.last = slot;
     return one.partition.complete(vcpu, pattern(slot.address));
   }
-  if (slot.write != 0) write(test, one, slot.address, slot.data);
+  if (slot.write != 0) write(one, slot.address, slot.data);
   one.partition.complete(vcpu, slot.write != 0 ? 0 : read(one, slot.address, vcpu));
+}
+
+// What it rang for, before anything else: what a guest has printed comes before its end.
+void serve_rung(const Test& test, Running& one) {
+  const u32 rung = one.partition.take_rung();
+  if (rung == 0) return;
+  ++one.rings;
+  if ((rung & 1) != 0) one.doorbells |= one.partition.take_doorbell(0);
+  if ((rung & AMPHION_RUNG_UART) == 0) return;
+  const amphion_bytes& sent = one.partition.take_sent();
+  char text[sizeof sent.data];
+  const u32 count = sent.count;
+  for (u32 i = 0; i < count; ++i) text[i] = static_cast<char>(sent.data[i]);
+  for (u32 i = 0; i < count; ++i) take_character(test, one, text[i]);
+  if (one.gift != 0) one.gift -= one.partition.give(one.gift, gift);
 }
 
 void serve_events(const Test& test, Running& one, u32 events) {
@@ -144,8 +169,9 @@ void serve_events(const Test& test, Running& one, u32 events) {
 }
 
 void serve(const Test& test, Running& one) {
+  serve_rung(test, one);
   for (u32 vcpu = 0; vcpu < test.vcpus; ++vcpu) {
-    if (const amphion_slot* slot = one.partition.pending(vcpu)) serve_slot(test, one, vcpu, *slot);
+    if (const amphion_slot* slot = one.partition.pending(vcpu)) serve_slot(one, vcpu, *slot);
   }
   if (const u32 events = one.partition.take_events()) serve_events(test, one, events);
 }

@@ -7,6 +7,7 @@
 #include "hyp/psr.hpp"
 #include "machine/phone.hpp"
 #include "tests/hyp/runtime/check.hpp"
+#include "tests/hyp/runtime/lab.hpp"
 
 extern "C" void* memcpy(void* to, const void* from, std::size_t bytes);
 
@@ -23,10 +24,12 @@ struct alignas(page_bytes) RequestPage {
   amphion_request_page page;
 };
 RequestPage request_pages[most_instances];
+alignas(page_bytes) u32 register_pages[most_instances][page_bytes / 4];
 
 struct Saved {
   std::array<amphion_vcpu, AMPHION_MAX_VCPUS> vcpu;
   amphion_gic gic;
+  amphion_uart uart;
   u64 counter;
   u32 pages;
   std::array<u32, bound_pages> index;
@@ -59,6 +62,8 @@ void save(u32 id, u32 vcpus) {
   }
   must(AMPHION_HC_GIC_GET, id, bounce_page());
   saved.gic = bounced<amphion_gic>();
+  must(AMPHION_HC_UART, id, AMPHION_UART_GET, bounce_page());
+  saved.uart = bounced<amphion_uart>();
   must(AMPHION_HC_COUNTER, id, bounce_page(), 0);
   saved.counter = bounced<u64>();
   save_pages(id);
@@ -72,6 +77,8 @@ void restore(u32 id, u32 vcpus) {
   }
   bounced<amphion_gic>() = saved.gic;
   must(AMPHION_HC_GIC_SET, id, bounce_page());
+  bounced<amphion_uart>() = saved.uart;
+  must(AMPHION_HC_UART, id, AMPHION_UART_SET, bounce_page());
   bounced<u64>() = saved.counter;
   must(AMPHION_HC_COUNTER, id, bounce_page(), 1);
 }
@@ -89,13 +96,17 @@ u32 must(u32 function, u32 a, u32 b, u32 c) {
 
 amphion_request_page& Partition::requests() const { return request_pages[number_].page; }
 
+u32* Partition::registers() const { return register_pages[number_]; }
+
 void Partition::make(const Test& test) {
   requests() = {};
+  for (u32 offset = 0; offset < page_bytes; offset += 4) registers()[offset / 4] = pattern(offset);
   bounced<amphion_config>() = {.vcpus = test.vcpus,
                                .vcpus_allowed = test.allowed,
                                .memory_pages = instance_pages,
                                .bound_pages = bound_pages,
-                               .request_page = reinterpret_cast<u32>(&requests())};
+                               .request_page = reinterpret_cast<u32>(&requests()),
+                               .register_page = reinterpret_cast<u32>(registers())};
   id_ = must(AMPHION_HC_CREATE, bounce_page());
 }
 
@@ -126,6 +137,22 @@ void Partition::move(const Test& test) {
 }
 
 u32 Partition::take_events() { return __atomic_exchange_n(&requests().events, 0, __ATOMIC_ACQUIRE); }
+
+u32 Partition::take_rung() { return __atomic_exchange_n(&requests().rung, 0, __ATOMIC_ACQUIRE); }
+
+u32 Partition::take_doorbell(u32 slot) { return __atomic_exchange_n(&requests().doorbell[slot], 0, __ATOMIC_ACQUIRE); }
+
+const amphion_bytes& Partition::take_sent() {
+  must(AMPHION_HC_UART, id_, AMPHION_UART_TAKE, bounce_page());
+  return bounced<amphion_bytes>();
+}
+
+u32 Partition::give(u32 count, char byte) {
+  amphion_bytes& bytes = bounced<amphion_bytes>();
+  bytes.count = count;
+  for (u32 i = 0; i < count; ++i) bytes.data[i] = static_cast<hyp::u8>(byte);
+  return must(AMPHION_HC_UART, id_, AMPHION_UART_GIVE, bounce_page());
+}
 
 amphion_slot* Partition::pending(u32 vcpu) {
   amphion_slot& slot = requests().slot[vcpu];

@@ -35,13 +35,21 @@ class Partition {
   [[nodiscard]] bool exists() const { return id_ != 0; }
   [[nodiscard]] u32 id() const { return id_; }
   [[nodiscard]] u32 number() const { return number_; }
+  // The slot's InterruptStatus: bits to clear (15:8), then to set (7:0).
+  void change_status(u32 slot, u32 bits) { must(AMPHION_HC_VIRTIO_IRQ, id_, slot, bits); }
+
   [[nodiscard]] u32 take_events();
+  [[nodiscard]] u32 take_rung();
+  [[nodiscard]] u32 take_doorbell(u32 slot);
+  [[nodiscard]] const amphion_bytes& take_sent();  // by its UART; in the bounce page
+  u32 give(u32 count, char byte);                  // to its UART; how many fit
   // The access of vCPU `vcpu`, if one waits.
   [[nodiscard]] amphion_slot* pending(u32 vcpu);
   void complete(u32 vcpu, u32 data);
 
  private:
   [[nodiscard]] amphion_request_page& requests() const;
+  [[nodiscard]] u32* registers() const;  // of its virtio slots: pattern(offset), but for InterruptStatus
   void make(const Test& test);
 
   u32 id_ = 0;

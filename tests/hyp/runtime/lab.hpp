@@ -32,6 +32,11 @@ inline constexpr hyp::u32 exits = window.base + 0x21c;        // read: how often
 inline constexpr hyp::u32 board_ticks = window.base + 0x220;  // read: the host's counter
 inline constexpr hyp::u32 populated = window.base + 0x224;    // read: pages that have memory
 inline constexpr hyp::u32 quit = window.base + 0x228;         // write: this instance is ended by the host
+inline constexpr hyp::u32 doorbell = window.base + 0x230;     // read: queues of slot 0 that rang, a bit each
+inline constexpr hyp::u32 ring_count = window.base + 0x234;   // read: how often the host was told that something rang
+inline constexpr hyp::u32 status = window.base + 0x238;  // write: slot 0's InterruptStatus, as HC_VIRTIO_IRQ has it
+inline constexpr hyp::u32 type = window.base + 0x23c;    // write: how many `gift`s the UART is to receive
+inline constexpr char gift = 'g';
 inline constexpr hyp::u32 spare = window.base + 0x22c;  // write: index of a page that may go when the bound is reached
 
 }  // namespace amphion::lab

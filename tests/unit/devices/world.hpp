@@ -78,10 +78,18 @@ class FakeMemory final : public GuestMemory {
   std::vector<std::byte> bytes_;
 };
 
-class FakeLines final : public InterruptLines {
+// The hypervisor's part of the slots: InterruptStatus and the lines.
+class FakePage final : public RegisterPage {
  public:
-  void set(std::uint32_t intid, bool level) override { levels[intid] = level; }
+  [[nodiscard]] std::span<std::byte> registers() override { return std::as_writable_bytes(std::span(words_)); }
+  void change_interrupt(std::uint32_t slot, std::uint32_t clear, std::uint32_t set) override {
+    show(slot, interrupt_status, (shown(slot, interrupt_status) & ~clear) | set);
+    levels[machine::virtio_irq + slot] = shown(slot, interrupt_status) != 0;
+  }
   std::map<std::uint32_t, bool> levels;
+
+ private:
+  std::array<std::uint32_t, page_bytes / 4> words_{};
 };
 
 class MemoryDisk final : public Disk {
@@ -107,14 +115,12 @@ class MemoryDisk final : public Disk {
 
 struct World {
   FakeMemory memory;
-  FakeLines lines;
+  FakePage page;
   MemoryDisk disk{1u << 20};
-  std::string serial;
   std::map<std::uint32_t, std::string> ports;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> discarded;
-  DeviceModel model{memory, lines, disk,
-                    Outlets{[this](std::uint8_t b) { serial.push_back(static_cast<char>(b)); },
-                            [this](std::uint32_t port, std::span<const std::byte> bytes) {
+  DeviceModel model{memory, page, disk,
+                    Outlets{[this](std::uint32_t port, std::span<const std::byte> bytes) {
                               ports[port].append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
                             },
                             [this](std::uint32_t first, std::uint32_t n) { discarded.emplace_back(first, n); }}};
@@ -160,12 +166,17 @@ class Driver {
   Driver(World& world, machine::VirtioSlot slot) : w_(world), slot_(slot) {}
 
   [[nodiscard]] std::uint32_t read(std::uint32_t offset, std::uint32_t bytes = 4) {
-    return w_.model.read(machine::virtio_window(slot_).base + offset, bytes);
+    std::uint32_t value = 0;
+    std::memcpy(&value, w_.page.registers().data() + number() * machine::virtio_slot_bytes + offset, bytes);
+    return value;
   }
+  // Two registers are the hypervisor's.
   void write(std::uint32_t offset, std::uint32_t value, std::uint32_t bytes = 4) {
+    if (offset == m_notify && bytes == 4) return w_.model.ring(number(), value < 32 ? 1u << value : 0);
+    if (offset == m_interrupt_ack && bytes == 4) return w_.page.change_interrupt(number(), value, 0);
     w_.model.write(machine::virtio_window(slot_).base + offset, bytes, value);
   }
-  [[nodiscard]] bool line() const { return w_.lines.levels[machine::virtio_slot_irq(slot_)]; }
+  [[nodiscard]] bool line() const { return w_.page.levels[machine::virtio_slot_irq(slot_)]; }
 
   [[nodiscard]] std::uint64_t queue_base(std::uint32_t n) const {
     return machine::ram_base + 0x1'0000 * (static_cast<std::uint32_t>(slot_) + 1) + 0x1000 * n;
@@ -243,6 +254,8 @@ class Driver {
   [[nodiscard]] bool needs_reset() { return (read(m_status) & 64) != 0; }
 
  private:
+  [[nodiscard]] std::uint32_t number() const { return static_cast<std::uint32_t>(slot_); }
+
   World& w_;
   machine::VirtioSlot slot_;
 };

@@ -138,7 +138,7 @@ TEST_F(Stage2Test, ProtectsWhatIsCleanWhileLogging) {
 }
 
 TEST_F(Stage2Test, MapsTheCpuInterface) {
-  ASSERT_EQ(stage2.map_device(Ipa(0x0801'0000), Phys(0x0804'0000), 0x2000), MapStatus::ok);
+  ASSERT_EQ(stage2.map_device(Ipa(0x0801'0000), Phys(0x0804'0000), 0x2000, true), MapStatus::ok);
   EXPECT_EQ(*stage2.translate(Ipa(0x0801'1004)), Phys(0x0804'1004));
   EXPECT_EQ(stage2.vttbr() >> 48, 3u);
 }
@@ -189,7 +189,8 @@ TEST(Stage2Create, OverheadIsEnoughForEveryPageTouched) {
   FakeMaintenance maintenance;
   Stage2 stage2(pool, maintenance, 1);
   ASSERT_EQ(stage2.create(ram_base, size, size), MapStatus::ok);
-  ASSERT_EQ(stage2.map_device(Ipa(0x0801'0000), Phys(0x0804'0000), 0x2000), MapStatus::ok);
+  ASSERT_EQ(stage2.map_device(Ipa(0x0801'0000), Phys(0x0804'0000), 0x2000, true), MapStatus::ok);
+  ASSERT_EQ(stage2.map_device(Ipa(0x0a00'0000), Phys(0x8000'0000), 0x1000, false), MapStatus::ok);
   for (std::uint32_t i = 0; i < size; ++i) ASSERT_EQ(stage2.touch(at(i)), Touch::mapped);
   stage2.destroy();
   EXPECT_EQ(pool.free_pages(), pool.total_pages());

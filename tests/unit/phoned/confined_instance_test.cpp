@@ -39,6 +39,7 @@ class FilePartition : public instance::Partition {
   FilePartition& operator=(const FilePartition&) = delete;
 
   std::span<std::byte> memory() override { return {memory_, bytes_}; }
+  std::span<std::byte> registers() override { return {}; }
   int descriptor() const override { return fd_.get(); }
   Problem run() override { return {}; }
   Problem ask_pause() override { return {}; }
@@ -48,6 +49,9 @@ class FilePartition : public instance::Partition {
   std::optional<instance::Happening> next() override { return {}; }
   void complete(std::uint32_t, std::uint32_t) override {}
   void set_line(std::uint32_t, bool) override {}
+  void change_interrupt(std::uint32_t, std::uint32_t, std::uint32_t) override {}
+  std::string take_serial() override { return {}; }
+  std::size_t give_serial(std::string_view) override { return 0; }
   Problem discard(std::uint32_t, std::uint32_t) override { return {}; }
   Problem log(bool) override { return {}; }
   Problem bitmap(std::uint32_t, std::span<std::uint32_t> bits) override {
@@ -62,6 +66,8 @@ class FilePartition : public instance::Partition {
   Problem set_vcpu(std::uint32_t, const amphion_vcpu&) override { return {}; }
   Problem get_gic(amphion_gic&) override { return {}; }
   Problem set_gic(const amphion_gic&) override { return {}; }
+  Problem get_uart(amphion_uart&) override { return {}; }
+  Problem set_uart(const amphion_uart&) override { return {}; }
   Problem get_counter(std::uint64_t&) override { return {}; }
   Problem set_counter(std::uint64_t) override { return {}; }
 
