@@ -204,7 +204,11 @@ void unloaded(Vcpu& vcpu) {
 }
 
 bool interrupt_deliverable(Vcpu& vcpu) {
-  if (this_cpu().loaded == &vcpu) save_interface(vcpu);
+  Cpu& cpu = this_cpu();
+  if (cpu.loaded == &vcpu) {
+    sync_lists(cpu, vcpu);
+    save_interface(vcpu);
+  }
   return vcpu.instance->vgic.deliverable(vcpu.index);
 }
 

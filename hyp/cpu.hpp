@@ -16,8 +16,9 @@ inline constexpr u32 max_cpus = 4;
 struct Cpu {
   u32 id = 0;
   Vcpu* loaded = nullptr;
-  u32 lists_used = 16;           // list registers of the hardware that may hold something
-  u32 lists_control = 0;         // GICH_HCR as it stands
+  bool lists_loaded = false;  // the list registers are the loaded vCPU's, and what they say is not known to its lines
+  u32 lists_used = 16;        // list registers of the hardware that may hold something
+  u32 lists_control = 0;      // GICH_HCR as it stands
   u64 armed_deadline = ~u64{0};  // of the hypervisor's timer
   bool timer_raised = false;     // the loaded vCPU's timer interrupt may be active
   bool trap_wfe = true;          // as it stands in HCR

@@ -10,6 +10,7 @@
 #include "hyp/instance.hpp"
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
+#include "hyp/world.hpp"
 #include "machine/phone.hpp"
 
 namespace amphion::hyp {
@@ -80,7 +81,10 @@ bool access_distributor(Vcpu& vcpu, Abort abort, u32 address) {
   if (offset > gicd.size_bytes - access.bytes) return false;
   Vgic& vgic = vcpu.instance->vgic;
   const u32 reg = static_cast<u32>(offset);
-  if (access.write) {
+  if (Vgic::asks_lists(reg)) sync_lists(this_cpu(), vcpu);
+  if (access.write && reg == Vgic::sgir && resend_sgi(this_cpu(), vcpu, stored_value(vcpu, access))) {
+    // Nothing else changed.
+  } else if (access.write) {
     const Vgic::Mask concerned = vgic.write(vcpu.index, reg, access.bytes, stored_value(vcpu, access));
     post_all(*vcpu.instance, concerned & ~(1u << vcpu.index));  // its own next entry sees to itself
   } else {

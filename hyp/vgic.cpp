@@ -69,6 +69,14 @@ void Vgic::put_work(std::uint32_t vcpu, std::uint32_t index, std::uint32_t value
   __atomic_store_n(&cpu.busy, value != 0 ? cpu.busy | bit : cpu.busy & ~bit, __ATOMIC_RELAXED);
 }
 
+// Released after what it tells of; flush() takes it before it looks.
+Vgic::Mask Vgic::concern(std::uint32_t vcpu) {
+  __atomic_store_n(&cpus_[vcpu].changed, true, __ATOMIC_RELEASE);
+  return 1u << vcpu;
+}
+
+bool Vgic::changed(std::uint32_t vcpu) const { return __atomic_load_n(&cpus_[vcpu].changed, __ATOMIC_RELAXED); }
+
 bool Vgic::idle(std::uint32_t vcpu) const { return __atomic_load_n(&cpus_[vcpu].busy, __ATOMIC_RELAXED) == 0; }
 
 // After any change of a line: moves its work bit to where it belongs, and tells whom to kick.
@@ -88,14 +96,15 @@ Vgic::Mask Vgic::put_line(std::uint32_t vcpu, std::uint32_t intid, const Line& l
   const std::uint32_t word = cpus_[vcpu].work[intid / 32];
   const bool wanted = l.enabled && pending(l);
   put_work(vcpu, intid / 32, l.active || l.loaded || wanted ? word | bit : word & ~bit);
-  if (l.loaded) return outdated(l) ? 1u << vcpu : 0;
-  return wanted && !l.active && group_enabled(l) ? 1u << vcpu : 0;
+  const bool tell = l.loaded ? outdated(l) : wanted && !l.active && group_enabled(l);
+  return tell ? concern(vcpu) : 0;
 }
 
 // Whether the list register that holds the line must be written anew: something came, or what was loaded as pending
 // shall not be any more.
 bool Vgic::outdated(const Line& l) const {
   if (l.latch || l.raised || l.sources != 0 || l.drop_pending || l.drop_active || l.make_active) return true;
+  if (!l.hw && !l.edge && l.level && l.lr_pending && !l.lr_eoi) return true;  // nobody would sample the level again
   const bool wanted = l.enabled && group_enabled(l) && (l.lr_latch || pending(l));
   return wanted != l.lr_pending;
 }

@@ -5,15 +5,17 @@
 // Cycle of a vCPU, on the physical CPU that runs it:
 //   flush(v)            pending and active interrupts -> cpu(v).lr[0..used)
 //   write GICH_LR0..used-1 (0 to the others), GICH_HCR; and GICH_VMCR, GICH_APR if another vCPU's stand there; enter
-//   exit; read back GICH_LR0..used-1, and GICH_HCR and GICH_VMCR if cpu(v).watched(); sync(v)
+//   exit, and enter again as it is while not changed(v); otherwise
+//   read back GICH_LR0..used-1, and GICH_HCR and GICH_VMCR if cpu(v).watched(); sync(v)
 //                                       list registers -> state of the lines
-// The maintenance interrupt stays asserted until list registers or GICH_HCR are written anew: after an exit, clear
-// GICH_HCR before physical interrupts are served, or else ending it makes it pending again.
-// Between flush and sync the vCPU is "loaded"; the list registers tell the truth about the lines in them.
+// The maintenance interrupt asks for sync, and stays asserted until list registers or GICH_HCR are written anew: clear
+// GICH_HCR before it is ended, or else ending it makes it pending again.
+// Between flush and sync the vCPU is "loaded"; the list registers tell the truth about the lines in them. Before a
+// vCPU's access for which asks_lists(offset) holds, and before deliverable(), sync it.
 //
 // Every member that may give a vCPU something to do returns a bit mask of vCPUs: the caller wakes those that wait and
-// kicks those that run (an exit, thus sync and flush, is all that is needed). The calling vCPU, if any, flushes anyway.
-// A write that changes nothing concerns nobody: whoever it would concern was told when it did.
+// kicks those that run (an exit is all that is needed: they are changed(), too). The calling vCPU, if any, need not be
+// kicked. A write that changes nothing concerns nobody: whoever it would concern was told when it did.
 //
 // Identification, reset values and the number of lines are those of QEMU's `virt` machine with gic-version=2 and no
 // security extension: both groups are visible, SGIs are always enabled. Five bits of priority are implemented
@@ -69,7 +71,8 @@ class Vgic {
   static constexpr std::uint32_t lines = machine::irq_lines;
   static constexpr std::uint32_t private_lines = 32;
   static constexpr std::uint32_t sgis = 16;
-  using Mask = std::uint32_t;  // of vCPUs
+  static constexpr std::uint32_t sgir = 0xf00;  // the register that sends them
+  using Mask = std::uint32_t;                   // of vCPUs
 
   enum class Status { ok, invalid };
 
@@ -83,6 +86,14 @@ class Vgic {
   // Distributor accesses: offset from GICD's base. `bytes` 1, 2 or 4, aligned.
   [[nodiscard]] std::uint32_t read(std::uint32_t vcpu, std::uint32_t offset, std::uint32_t bytes);
   [[nodiscard]] Mask write(std::uint32_t vcpu, std::uint32_t offset, std::uint32_t bytes, std::uint32_t value);
+  // Whether an access there is about what is pending or active.
+  [[nodiscard]] static constexpr bool asks_lists(std::uint32_t offset) {
+    return (offset >= 0x200 && offset < 0x400) || (offset >= 0xf10 && offset < 0xf30);
+  }
+  // GICD_SGIR by the vCPU to itself alone, of an SGI that stands in a list register with nothing else to tell of it:
+  // the list register's index, for which cpu(v).lr[index] is the value that makes it pending once it is neither pending
+  // nor active; max_lrs if this is not so. The vCPU is loaded.
+  [[nodiscard]] std::uint32_t list_of_own_sgi(std::uint32_t vcpu, std::uint32_t value);
 
   // Input lines of emulated devices. INTID 32..287, or 16..31 of one vCPU; others are ignored.
   [[nodiscard]] Mask set_line(std::uint32_t intid, bool level);
@@ -101,6 +112,8 @@ class Vgic {
   // the value for GICD_ISACTIVER/ICACTIVER of a timer's PPI when the vCPU is loaded.
   [[nodiscard]] bool hw_active(std::uint32_t vcpu, std::uint32_t intid);
 
+  // The list registers must be written anew.
+  [[nodiscard]] bool changed(std::uint32_t vcpu) const;
   // See above. sync() also ends what ended and re-samples level lines; its mask names other vCPUs only.
   void flush(std::uint32_t vcpu);
   [[nodiscard]] Mask sync(std::uint32_t vcpu);
@@ -136,6 +149,7 @@ class Vgic {
     // While loaded in a list register of `home`:
     bool loaded : 1 = false;
     bool lr_pending : 1 = false;    // was loaded as pending
+    bool lr_eoi : 1 = false;        // its end there asks for maintenance
     bool lr_latch : 1 = false;      // ... because of the latch, which moved into the list register
     bool drop_pending : 1 = false;  // cleared by software meanwhile: applied at sync
     bool drop_active : 1 = false;
@@ -155,6 +169,7 @@ class Vgic {
     std::array<Line, private_lines> line{};
     std::array<std::uint32_t, words> work{};  // lines that flush must look at: pending and enabled, or active
     std::uint32_t busy = 0;                   // bit w: work[w] is not empty
+    bool changed = true;                      // since flush
     std::array<std::uint16_t, VgicCpu::max_lrs> loaded{};  // INTID in each list register in use
   };
   struct Selection;
@@ -168,6 +183,7 @@ class Vgic {
   [[nodiscard]] bool group_enabled(const Line& l) const { return (ctlr_ >> (l.group1 ? 1 : 0) & 1) != 0; }
   [[nodiscard]] static std::uint32_t first_target(const Line& l);
   [[nodiscard]] std::uint32_t route(std::uint32_t vcpu, std::uint32_t intid);
+  [[nodiscard]] Mask concern(std::uint32_t vcpu);
   Mask refresh(std::uint32_t vcpu, std::uint32_t intid);
   [[nodiscard]] Mask put_line(std::uint32_t vcpu, std::uint32_t intid, const Line& l);
   void put_work(std::uint32_t vcpu, std::uint32_t index, std::uint32_t value);
@@ -180,6 +196,7 @@ class Vgic {
 
   [[nodiscard]] std::uint32_t read_word(std::uint32_t vcpu, std::uint32_t offset);
   Mask write_word(std::uint32_t vcpu, std::uint32_t offset, std::uint32_t value, std::uint32_t mask);
+  void look_soon(std::uint32_t vcpu, const Line& l);
   [[nodiscard]] std::uint32_t read_bits(std::uint32_t vcpu, std::uint32_t group, std::uint32_t index);
   Mask write_bits(std::uint32_t vcpu, std::uint32_t group, std::uint32_t index, std::uint32_t value,
                   std::uint32_t mask);
@@ -201,9 +218,9 @@ class Vgic {
   void make_active(std::uint32_t vcpu, std::uint32_t intid, Line& l);
 
   void select(std::uint32_t vcpu, Selection& selection);
-  void load(std::uint32_t vcpu, std::uint32_t intid);
+  void load(std::uint32_t vcpu, std::uint32_t intid, bool left_out);
   [[nodiscard]] bool load_only_line(std::uint32_t vcpu);
-  [[nodiscard]] std::uint32_t load_sgi(Line& l);
+  [[nodiscard]] std::uint32_t load_sgi(Line& l, bool left_out);
   void unload(std::uint32_t vcpu, std::uint32_t slot);
   [[nodiscard]] Mask end_unlisted(std::uint32_t vcpu, std::uint32_t count);
 

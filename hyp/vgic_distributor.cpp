@@ -12,7 +12,6 @@ constexpr std::uint32_t gicd_ctlr = 0x000;
 constexpr std::uint32_t gicd_typer = 0x004;
 constexpr std::uint32_t gicd_iidr = 0x008;
 constexpr std::uint32_t gicd_icfgr = 0xc00;
-constexpr std::uint32_t gicd_sgir = 0xf00;
 constexpr std::uint32_t gicd_identification = 0xfd0;
 
 constexpr std::uint32_t iidr = 0x43b;  // Arm; as QEMU's
@@ -76,16 +75,23 @@ Vgic::Mask Vgic::write_word(std::uint32_t vcpu, std::uint32_t offset, std::uint3
   if (offset == gicd_ctlr) {
     const std::uint32_t before = ctlr_;
     if ((mask & 0xff) != 0) ctlr_ = value & 3;
-    return ctlr_ == before ? 0 : (1u << vcpus_) - 1;
+    Mask kick = 0;
+    for (std::uint32_t v = 0; ctlr_ != before && v < vcpus_; ++v) kick |= concern(v);
+    return kick;
   }
   if (offset >= 0x80 && offset < bit_groups_end) return write_bits(vcpu, offset >> 7, offset % 0x80 / 4, value, mask);
   if (offset >= ipriorityr && offset < gicd_icfgr) return write_bytes(vcpu, offset, value, mask);
   if (offset >= gicd_icfgr && offset < gicd_icfgr + 0x100) {
     return write_config(vcpu, (offset - gicd_icfgr) * 4, value, mask);
   }
-  if (offset == gicd_sgir && mask == 0xffff'ffff) return send_sgi(vcpu, value);
+  if (offset == sgir && mask == 0xffff'ffff) return send_sgi(vcpu, value);
   if (offset >= cpendsgir && offset < spendsgir + sgis) return write_sgi_sources(vcpu, offset, value);
   return 0;
+}
+
+// What stands in the list registers of another vCPU is told as of its last sync; whoever asks again hears of the next.
+void Vgic::look_soon(std::uint32_t vcpu, const Line& l) {
+  if (l.loaded && l.home != vcpu) static_cast<void>(concern(l.home));
 }
 
 std::uint32_t Vgic::read_bits(std::uint32_t vcpu, std::uint32_t group, std::uint32_t index) {
@@ -104,10 +110,12 @@ std::uint32_t Vgic::read_bits(std::uint32_t vcpu, std::uint32_t group, std::uint
         break;
       case ispendr:
       case icpendr:
+        look_soon(vcpu, l);
         bit = pending(l) || (l.loaded && l.lr_latch);
         break;
       case isactiver:
       case icactiver:
+        look_soon(vcpu, l);
         bit = l.active;
         break;
       default:
@@ -137,7 +145,7 @@ Vgic::Mask Vgic::write_line_bit(std::uint32_t vcpu, std::uint32_t intid, std::ui
   Mask rewrite = 0;
   switch (group) {
     case igroupr:
-      if (l.group1 != value && l.loaded) rewrite = 1u << l.home;
+      if (l.group1 != value && l.loaded) rewrite = concern(l.home);
       l.group1 = value;
       break;
     case isenabler:
@@ -243,7 +251,7 @@ Vgic::Mask Vgic::write_bytes(std::uint32_t vcpu, std::uint32_t offset, std::uint
 Vgic::Mask Vgic::set_priority(Line& l, std::uint32_t priority) {
   if (l.priority == priority) return 0;
   l.priority = static_cast<std::uint8_t>(priority);
-  return l.loaded ? 1u << l.home : 0;
+  return l.loaded ? concern(l.home) : 0;
 }
 
 // A line that stands as pending in another's list register is withdrawn from there; that vCPU's sync() passes it on.
@@ -253,7 +261,7 @@ Vgic::Mask Vgic::set_targets(std::uint32_t intid, Line& l, std::uint8_t targets)
   if (physical_ != nullptr && targets != 0) {
     physical_->target(intid, static_cast<std::uint32_t>(__builtin_ctz(targets)));
   }
-  return l.loaded ? 1u << l.home : 0;
+  return l.loaded ? concern(l.home) : 0;
 }
 
 std::uint32_t Vgic::read_config(std::uint32_t vcpu, std::uint32_t first) {
@@ -305,6 +313,21 @@ Vgic::Mask Vgic::send_sgi(std::uint32_t vcpu, std::uint32_t value) {
     kick |= change_sgi_sources(to, value & 15, static_cast<std::uint8_t>(self), 0);
   }
   return kick;
+}
+
+std::uint32_t Vgic::list_of_own_sgi(std::uint32_t vcpu, std::uint32_t value) {
+  constexpr std::uint32_t to_self = 2u << 24, filter = 3u << 24, targets = 0xffu << 16;
+  const std::uint32_t self = 1u << 16 << vcpu;
+  if ((value & filter) != to_self && (value & (filter | targets)) != self) return VgicCpu::max_lrs;
+  const LockGuard guard(lock_);
+  const Cpu& cpu = cpus_[vcpu];
+  const Line& l = cpu.line[value & 15];
+  if (!l.loaded || !l.lr_pending || outdated(l)) return VgicCpu::max_lrs;
+  for (std::uint32_t i = 0; i < cpu.interface.used; ++i) {
+    const bool own = (cpu.interface.lr[i] >> 10 & 7) == vcpu;  // its source
+    if (cpu.loaded[i] == (value & 15) && own) return i;
+  }
+  return VgicCpu::max_lrs;
 }
 
 Vgic::Mask Vgic::change_sgi_sources(std::uint32_t vcpu, std::uint32_t intid, std::uint8_t set, std::uint8_t clear) {

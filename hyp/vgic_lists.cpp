@@ -97,7 +97,7 @@ bool Vgic::load_only_line(std::uint32_t vcpu) {
   const std::uint32_t intid = w * 32 + static_cast<std::uint32_t>(__builtin_ctz(bits));
   const Line& l = line(vcpu, intid);
   if (l.active ? intid < sgis && l.source == nobody : !l.enabled || !pending(l) || !group_enabled(l)) return false;
-  load(vcpu, intid);
+  load(vcpu, intid, false);
   return true;
 }
 
@@ -105,6 +105,8 @@ void Vgic::flush(std::uint32_t vcpu) {
   VgicCpu& interface = cpus_[vcpu].interface;
   interface.used = 0;
   interface.hcr = hcr_en;
+  // An exchange: what is told after it stays told, what was told before it is seen by what follows.
+  static_cast<void>(__atomic_exchange_n(&cpus_[vcpu].changed, false, __ATOMIC_SEQ_CST));
   if (idle(vcpu)) return;
   const LockGuard guard(lock_);
   if (cpus_[vcpu].busy != 0 && load_only_line(vcpu)) return;
@@ -119,15 +121,16 @@ void Vgic::flush(std::uint32_t vcpu) {
   const std::uint32_t pending_slots = pending_now.total < left ? pending_now.total : left;
   const std::uint32_t rest = list_registers_ - pending_slots;
   const std::uint32_t active_slots = active.total < rest ? active.total : rest;
-  for (std::uint32_t i = 0; i < active_slots; ++i) load(vcpu, active.best[i].intid);
-  for (std::uint32_t i = 0; i < pending_slots; ++i) load(vcpu, pending_now.best[i].intid);
+  const bool left_out = pending_now.total > pending_slots;
+  for (std::uint32_t i = 0; i < active_slots; ++i) load(vcpu, active.best[i].intid, left_out);
+  for (std::uint32_t i = 0; i < pending_slots; ++i) load(vcpu, pending_now.best[i].intid, left_out);
   if (unlisted || active.total > active_slots) interface.hcr |= hcr_lrenpie;
-  if (pending_now.total > pending_slots) interface.hcr |= hcr_npie | hcr_group_changes(interface.vmcr);
+  if (left_out) interface.hcr |= hcr_npie | hcr_group_changes(interface.vmcr);
 }
 
-// Moves the line into the next list register. One that is active here and pending for another vCPU, its target now,
-// goes there when it ends here: bit EOI.
-void Vgic::load(std::uint32_t vcpu, std::uint32_t intid) {
+// Moves the line into the next list register. One that is active and pending goes on when it ends, by bit EOI, if it is
+// pending for another vCPU, its target now, or if some that are pending were left out: they may come before it.
+void Vgic::load(std::uint32_t vcpu, std::uint32_t intid, bool left_out) {
   Cpu& cpu = cpus_[vcpu];
   Line& l = line(vcpu, intid);
   const bool deliver = l.enabled && group_enabled(l) && pending(l);
@@ -135,14 +138,14 @@ void Vgic::load(std::uint32_t vcpu, std::uint32_t intid) {
   if (l.group1) lr |= lr_group1;
   if (l.active) lr |= lr_active;
   if (intid < sgis) {
-    lr |= load_sgi(l);
+    lr |= load_sgi(l, left_out);
   } else if (l.hw && (l.active || l.raised)) {
     lr |= lr_hw | std::uint32_t{l.physical} << lr_physical_shift;
     if (deliver && !l.active) {
       lr |= lr_pending;
       l.raised = false;
     }
-  } else if (deliver && l.active && intid >= private_lines && first_target(l) != vcpu) {
+  } else if (deliver && l.active && (left_out || (intid >= private_lines && first_target(l) != vcpu))) {
     lr |= lr_eoi;
   } else if (deliver) {
     lr |= lr_pending;
@@ -151,6 +154,7 @@ void Vgic::load(std::uint32_t vcpu, std::uint32_t intid) {
     l.latch = false;
   }
   l.lr_pending = (lr & lr_pending) != 0;
+  l.lr_eoi = (lr & lr_eoi) != 0;
   l.loaded = true;
   l.home = static_cast<std::uint8_t>(vcpu);
   cpu.loaded[cpu.interface.used] = static_cast<std::uint16_t>(intid);
@@ -158,8 +162,9 @@ void Vgic::load(std::uint32_t vcpu, std::uint32_t intid) {
 }
 
 // One source at a time; bit EOI asks for the next one.
-std::uint32_t Vgic::load_sgi(Line& l) {
+std::uint32_t Vgic::load_sgi(Line& l, bool left_out) {
   if (!group_enabled(l)) return l.active ? std::uint32_t{l.source} << lr_source_shift : 0;
+  if (l.active && left_out) return std::uint32_t{l.source} << lr_source_shift | (l.sources != 0 ? lr_eoi : 0);
   const std::uint32_t source = l.active ? l.source : static_cast<std::uint32_t>(__builtin_ctz(l.sources));
   std::uint32_t lr = source << lr_source_shift;
   if ((l.sources >> source & 1) != 0) {
@@ -208,7 +213,7 @@ void Vgic::unload(std::uint32_t vcpu, std::uint32_t slot) {
   } else if (still_pending && l.lr_latch) {
     l.latch = true;
   }
-  l.loaded = l.lr_pending = l.lr_latch = l.drop_pending = l.drop_active = l.make_active = false;
+  l.loaded = l.lr_pending = l.lr_eoi = l.lr_latch = l.drop_pending = l.drop_active = l.make_active = false;
 }
 
 // `count` ends found no list register. Before unload(): a loaded line is not meant.

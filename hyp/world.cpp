@@ -126,15 +126,23 @@ void load_gic(Vcpu& vcpu) {
 
 void enter_lists(Cpu& cpu, Vcpu& vcpu) {
   Vgic& vgic = vcpu.instance->vgic;
+  if (cpu.lists_loaded && !vgic.changed(vcpu.index)) return;
+  sync_lists(cpu, vcpu);
+  settle_timer_interrupt(cpu, vcpu);
   vgic.flush(vcpu.index);
   const VgicCpu& interface = vgic.cpu(vcpu.index);
   for (u32 i = 0; i < interface.used; ++i) gic::write_list(i, interface.lr[i]);
   for (u32 i = interface.used; i < cpu.lists_used; ++i) gic::write_list(i, 0);
   cpu.lists_used = interface.used;
   set_lists_control(cpu, interface.hcr);
+  cpu.lists_loaded = true;
 }
 
-void leave_lists(Cpu& cpu, Vcpu& vcpu) {
+}  // namespace
+
+void sync_lists(Cpu& cpu, Vcpu& vcpu) {
+  if (!cpu.lists_loaded) return;
+  cpu.lists_loaded = false;
   Vgic& vgic = vcpu.instance->vgic;
   VgicCpu& interface = vgic.cpu(vcpu.index);
   for (u32 i = 0; i < interface.used; ++i) interface.lr[i] = gic::read_list(i);
@@ -145,7 +153,15 @@ void leave_lists(Cpu& cpu, Vcpu& vcpu) {
   post_all(*vcpu.instance, vgic.sync(vcpu.index));
 }
 
-}  // namespace
+bool resend_sgi(Cpu& cpu, Vcpu& vcpu, u32 sgir) {
+  constexpr u32 pending_or_active = 3u << 28;
+  if (!cpu.lists_loaded) return false;
+  Vgic& vgic = vcpu.instance->vgic;
+  const u32 index = vgic.list_of_own_sgi(vcpu.index, sgir);
+  if (index == VgicCpu::max_lrs || (gic::read_list(index) & pending_or_active) != 0) return false;
+  gic::write_list(index, vgic.cpu(vcpu.index).lr[index]);
+  return true;
+}
 
 void save_banked(amphion_vcpu& s) {
   s.sp_usr = SpUsr::read();
@@ -201,7 +217,10 @@ void save_interface(Vcpu& vcpu) {
   interface.apr = gic::read_apr();
 }
 
-void silence_lists(Cpu& cpu) { set_lists_control(cpu, 0); }
+void silence_lists(Cpu& cpu) {
+  if (cpu.loaded != nullptr) sync_lists(cpu, *cpu.loaded);
+  set_lists_control(cpu, 0);
+}
 
 void trap_wfe(Cpu& cpu, bool trap) {
   if (cpu.trap_wfe == trap) return;
@@ -241,6 +260,7 @@ void load(Cpu& cpu, Vcpu& vcpu) {
 void unload(Cpu& cpu) {
   if (cpu.loaded == nullptr) return;
   Vcpu& vcpu = *cpu.loaded;
+  sync_lists(cpu, vcpu);
   save_banked(vcpu.state);
   save_cp15(vcpu.state);
   save_fp(vcpu.state);
@@ -252,10 +272,8 @@ void unload(Cpu& cpu) {
 }
 
 u32 run_guest(Cpu& cpu, Vcpu& vcpu) {
-  settle_timer_interrupt(cpu, vcpu);
   enter_lists(cpu, vcpu);
   const u32 reason = enter_guest(vcpu.state.r);
-  leave_lists(cpu, vcpu);
   ++vcpu.exits;
   return reason;
 }

@@ -1,12 +1,27 @@
 // SPDX-License-Identifier: Apache-2.0
-// What a trap costs: counter ticks of many of each, for tests/bench/hyp.py. Runs on the bare machine as well, where an
-// interrupt to oneself costs what it costs without a hypervisor.
+// What a trap costs: counter ticks of many of each, for tests/bench/hyp.py.
 #include "tests/hyp/runtime/bench.hpp"
 #include "tests/hyp/runtime/call.hpp"
 #include "tests/hyp/runtime/exception.hpp"
 #include "tests/hyp/runtime/gic.hpp"
+#include "tests/hyp/runtime/lab.hpp"
 
 using namespace amphion::lab;
+using namespace amphion;
+
+namespace {
+
+constexpr u32 queue_notify = machine::virtio.base + 0x50, uart_flags = machine::pl011.base + 0x18;
+
+void measure_devices() {
+  measure("uart_read", [] { static_cast<void>(hyp::read32(uart_flags)); });
+  measure("doorbell_heard", [] { hyp::write32(queue_notify, 0); });
+  hyp::write32(deaf, 1);
+  measure("doorbell", [] { hyp::write32(queue_notify, 0); });
+  hyp::write32(deaf, 0);
+}
+
+}  // namespace
 
 void guest_main() {
   gic::init();
@@ -19,4 +34,5 @@ void guest_main() {
     while (own().taken[1] == before) {
     }
   });
+  measure_devices();
 }

@@ -30,6 +30,7 @@ struct Running {
   u32 doorbells = 0;
   u32 rings = 0;
   u32 gift = 0;
+  bool deaf = false;
   u32 accesses = 0;
   amphion_slot last{};
   bool moving = false;
@@ -114,6 +115,9 @@ void write(Running& one, u32 address, u32 data) {
       return;
     case status:
       return partition.change_status(0, data);
+    case deaf:
+      one.deaf = data != 0;
+      return;
     case type:
       one.gift = data - partition.give(data, gift);
       return;
@@ -136,8 +140,8 @@ void serve_slot(Running& one, u32 vcpu, const amphion_slot& slot) {
   one.partition.complete(vcpu, slot.write != 0 ? 0 : read(one, slot.address, vcpu));
 }
 
-// What it rang for, before anything else: what a guest has printed comes before its end.
 void serve_rung(const Test& test, Running& one) {
+  if (one.deaf) return;
   const u32 rung = one.partition.take_rung();
   if (rung == 0) return;
   ++one.rings;
@@ -168,12 +172,14 @@ void serve_events(const Test& test, Running& one, u32 events) {
   }
 }
 
+// Events first: what rang before an end is there when the end is.
 void serve(const Test& test, Running& one) {
+  const u32 events = one.partition.take_events();
   serve_rung(test, one);
   for (u32 vcpu = 0; vcpu < test.vcpus; ++vcpu) {
     if (const amphion_slot* slot = one.partition.pending(vcpu)) serve_slot(one, vcpu, *slot);
   }
-  if (const u32 events = one.partition.take_events()) serve_events(test, one, events);
+  if (events != 0) serve_events(test, one, events);
 }
 
 void wait_for_news() {

@@ -36,6 +36,7 @@ inline constexpr hyp::u32 doorbell = window.base + 0x230;     // read: queues of
 inline constexpr hyp::u32 ring_count = window.base + 0x234;   // read: how often the host was told that something rang
 inline constexpr hyp::u32 status = window.base + 0x238;  // write: slot 0's InterruptStatus, as HC_VIRTIO_IRQ has it
 inline constexpr hyp::u32 type = window.base + 0x23c;    // write: how many `gift`s the UART is to receive
+inline constexpr hyp::u32 deaf = window.base + 0x240;    // write: not 0, the host does not look at what rings
 inline constexpr char gift = 'g';
 inline constexpr hyp::u32 spare = window.base + 0x22c;  // write: index of a page that may go when the bound is reached
 
