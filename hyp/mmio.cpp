@@ -134,9 +134,10 @@ void ask_host(Vcpu& vcpu, const DeviceAccess& access) {
 }
 
 void access_device(Vcpu& vcpu, const DeviceAccess& access) {
-  if (machine::pl011.contains(access.address, access.bytes)) return access_uart(vcpu, access);
+  const u32 page = access.address >> page_shift;
+  if (page == machine::pl011.base >> page_shift) return access_uart(vcpu, access);
   const bool word = access.write && access.bytes == 4;
-  if (word && registers.contains(access.address, access.bytes) && write_virtio(vcpu, access)) return;
+  if (word && page == registers.base >> page_shift && write_virtio(vcpu, access)) return;
   ask_host(vcpu, access);
 }
 

@@ -49,7 +49,7 @@ void Uart::reset() {
   state_.ifls = ifls_reset;
   received_ = {};
   sent_ = {};
-  more_waits_ = false;
+  line_ = more_waits_ = false;
 }
 
 std::uint32_t Uart::depth() const { return (state_.lcr_h & lcr_fen) != 0 ? AMPHION_UART_FIFO : 1; }
@@ -66,7 +66,13 @@ std::uint32_t Uart::flags() const {
   return value;
 }
 
-Vgic::Mask Uart::update_line() { return vgic_.set_line(machine::pl011_irq, (state_.ris & state_.imsc) != 0); }
+Vgic::Mask Uart::drive_line() {
+  line_ = (state_.ris & state_.imsc) != 0;
+  return vgic_.set_line(machine::pl011_irq, line_);
+}
+
+// Most accesses leave it as it is.
+Vgic::Mask Uart::update_line() { return ((state_.ris & state_.imsc) != 0) == line_ ? 0 : drive_line(); }
 
 Uart::Outcome Uart::take_received() {
   Outcome out;
@@ -238,7 +244,7 @@ bool Uart::set(const amphion_uart& state, Vgic::Mask& concerned) {
   sent_ = {};
   more_waits_ = false;
   for (std::uint32_t i = 0; i < state.received; ++i) received_.push(state.fifo[i]);
-  concerned = update_line();
+  concerned = drive_line();  // whatever the Vgic was told by others
   return true;
 }
 

@@ -36,7 +36,7 @@ class Uart {
   Uart(const Uart&) = delete;
   Uart& operator=(const Uart&) = delete;
 
-  void reset();
+  void reset();  // before or after the Vgic's own reset: the line is low
 
   // The guest's accesses; offset from UARTDR.
   [[nodiscard]] Outcome read(std::uint32_t offset);
@@ -77,12 +77,14 @@ class Uart {
   void receive(std::uint8_t byte);
   void loop_modem_back();
   [[nodiscard]] Vgic::Mask update_line();
+  [[nodiscard]] Vgic::Mask drive_line();
 
   Vgic& vgic_;
   SpinLock lock_;
   amphion_uart state_{};  // but for its FIFO
   Fifo<AMPHION_UART_FIFO> received_;
   Fifo<sent_bytes> sent_;
+  bool line_ = false;        // as it was driven last
   bool more_waits_ = false;  // the host has bytes that did not fit
 };
 

@@ -62,7 +62,7 @@ void post(Vcpu& vcpu, u32 requests) {
   }
 }
 
-u32 read_register(Vcpu& vcpu, u32 n) {
+u32 read_banked_register(Vcpu& vcpu, u32 n) {
   if (n > link_register) return vcpu.state.pc + (psr::thumb(vcpu.state.cpsr) ? 4 : 8);
   bool banked;
   const u32* where = place(vcpu.state, n, banked);
@@ -70,7 +70,7 @@ u32 read_register(Vcpu& vcpu, u32 n) {
   return *where;
 }
 
-void write_register(Vcpu& vcpu, u32 n, u32 value) {
+void write_banked_register(Vcpu& vcpu, u32 n, u32 value) {
   if (n > link_register) return;  // PC: UNPREDICTABLE as a destination of what traps
   bool banked;
   u32* where = place(vcpu.state, n, banked);

@@ -71,8 +71,19 @@ struct Vcpu {
 void post(Vcpu& vcpu, u32 requests);
 
 // Registers as the guest's current mode sees them (n 0..14; 15 reads as pc + 8). Home CPU only.
-[[nodiscard]] u32 read_register(Vcpu& vcpu, u32 n);
-void write_register(Vcpu& vcpu, u32 n, u32 value);
+[[nodiscard]] u32 read_banked_register(Vcpu& vcpu, u32 n);
+void write_banked_register(Vcpu& vcpu, u32 n, u32 value);
+inline constexpr u32 unbanked_registers = 8;  // r0..r7 are those of all modes
+[[nodiscard]] inline u32 read_register(Vcpu& vcpu, u32 n) {
+  return n < unbanked_registers ? vcpu.state.r[n] : read_banked_register(vcpu, n);
+}
+inline void write_register(Vcpu& vcpu, u32 n, u32 value) {
+  if (n < unbanked_registers) {
+    vcpu.state.r[n] = value;
+  } else {
+    write_banked_register(vcpu, n, value);
+  }
+}
 
 // Steps over the trapped instruction of 2 or 4 bytes, Thumb's IT state included.
 void skip_instruction(Vcpu& vcpu, u32 bytes);

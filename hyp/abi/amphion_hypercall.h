@@ -68,7 +68,8 @@ typedef uint64_t amphion_u64;
 #define AMPHION_HC_VCPU_GET AMPHION_HC(0x0d) /* r1: id, r2: vCPU, r3: host page for struct amphion_vcpu. STOPPED only */
 #define AMPHION_HC_VCPU_SET AMPHION_HC(0x0e) /* r1: id, r2: vCPU, r3: host page with struct amphion_vcpu. STOPPED only */
 #define AMPHION_HC_GIC_GET AMPHION_HC(0x0f)  /* r1: id, r2: host page for struct amphion_gic. STOPPED only */
-#define AMPHION_HC_GIC_SET AMPHION_HC(0x10)  /* r1: id, r2: host page with struct amphion_gic. STOPPED only */
+#define AMPHION_HC_GIC_SET AMPHION_HC(0x10)  /* r1: id, r2: host page with struct amphion_gic. STOPPED only; tell the levels of
+                                                lines (HC_IRQ, HC_VIRTIO_IRQ, AMPHION_UART_SET) after it */
 #define AMPHION_HC_COUNTER AMPHION_HC(0x11)  /* r1: id, r2: host page with u64, r3: 0 get, 1 set. STOPPED only */
 #define AMPHION_HC_STATS AMPHION_HC(0x12)    /* r1: id, r2: host page for struct amphion_stats */
 #define AMPHION_HC_YIELD AMPHION_HC(0x13)    /* anyone: the vCPU goes on, but after the others that are ready on its CPU */
