@@ -7,9 +7,11 @@
 #include "hyp/instance.hpp"
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
+#include "hyp/timer.hpp"
 
 extern "C" {
 extern char _start[];
+extern char __bss_start[];
 extern char __image_end[];
 using Constructor = void (*)();
 extern Constructor __init_array_start[];
@@ -25,7 +27,12 @@ void run_constructors() {
 }
 
 void check_place() {
-  if (reinterpret_cast<u32>(&_start) != board::board.load_address) panic("the image was linked for another board");
+  constexpr const Board& b = board::board;
+  if (reinterpret_cast<u32>(&_start) != b.load_address || reinterpret_cast<u32>(&__bss_start) != b.ram_base) {
+    panic("the image was linked for another board");
+  }
+  if (reinterpret_cast<u32>(&__image_end) > b.ram_base + b.hypervisor_bytes)
+    panic("the image is larger than its region");
 }
 
 const BundleHeader& checked_bundle() {
@@ -45,22 +52,33 @@ void place(const BundleHeader& header, const BundleItem& item) {
 
 // The bundle lies in what becomes the pool: placed first, and its header copied.
 BundleHeader unpack_bundle() {
+  const u64 begin = now();
   const BundleHeader header = checked_bundle();
   const BundleHeader& in_place = *reinterpret_cast<const BundleHeader*>(&__image_end);
   if (header.host.base < board::board.bundle_limit) panic("bundle: the host's memory begins below the bundle's limit");
   place(in_place, header.kernel);
   place(in_place, header.initrd);
   place(in_place, header.dtb);
+  Line() << "bundle of " << header.total_bytes / 1024 << " KiB checked and placed in "
+         << static_cast<u32>(ns_of_ticks(now() - begin) / 1000) << " us";
   return header;
 }
 
-void fill_pool(const BundleHeader& header) {
+// Returns where the instances stand: before what the pool gets.
+Phys fill_pool(const BundleHeader& header) {
   constexpr u64 first = board::board.ram_base + board::board.hypervisor_bytes;
-  for (const BundleRange& range : header.pool) {
+  Phys place;
+  for (BundleRange range : header.pool) {
     if (range.bytes == 0) continue;
     if (range.base < first) panic("bundle: a pool range overlaps the hypervisor");
+    if (place == Phys() && range.bytes > instances_bytes) {
+      place = Phys(range.base);
+      range = {range.base + instances_bytes, range.bytes - instances_bytes};
+    }
     if (!pool().add_range(Phys(range.base), range.bytes)) panic("bundle: a pool range was refused");
   }
+  if (place == Phys()) panic("bundle: there is no room for the instances");
+  return place;
 }
 
 [[noreturn]] void boot() {
@@ -68,13 +86,13 @@ void fill_pool(const BundleHeader& header) {
   check_place();
   Line() << "hypervisor on " << board::board.name;
   const BundleHeader header = unpack_bundle();
-  fill_pool(header);
+  const Phys place = fill_pool(header);
   gic::init_distributor();
   init_cpu(cpus[0]);
   start_secondaries();
   Line() << cpu_count() << " CPUs, " << gic::list_register_count() << " list registers, " << pool().total_pages() / 256
          << " MiB for phones";
-  init_instances();
+  init_instances(place);
   create_host({Phys(header.host.base), header.host.bytes}, static_cast<u32>(header.kernel.load),
               static_cast<u32>(header.dtb.load));
   Line() << "starting the host instance";

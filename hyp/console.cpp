@@ -3,6 +3,7 @@
 #include "hyp/console.hpp"
 
 #include "hyp/spinlock.hpp"
+#include "hyp/stack.h"
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
 
@@ -79,6 +80,7 @@ void panic(const char* reason) {
   put_decimal(Mpidr::read() & 0xff);
   put(": ");
   put(reason);
+  if (deepest_stack_bytes() == stack_bytes) put(" (a stack has overflowed)");
   put("\r\n");
   for (;;) wait_for_interrupt();
 }

@@ -2,6 +2,8 @@
 // Instances: storage, start and stop, news for the host, and the host instance itself; see instance.hpp.
 #include "hyp/instance.hpp"
 
+#include <new>
+
 #include "hyp/console.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/gic.hpp"
@@ -18,7 +20,7 @@ constexpr u32 host_weight_log2 = 1;  // everybody waits for its devices; much mo
 
 ArmMaintenance maintenance;
 constinit PagePool pages;
-std::array<Instance, instance_count> instances;
+Instance* instances = nullptr;
 std::optional<Stage2Table> host_table;
 HostMemory host_memory{Phys(0), 0};
 constinit std::atomic<u32> news{0};
@@ -161,10 +163,13 @@ void Instance::ring_uart() {
 
 u32 take_news() { return news.exchange(0, std::memory_order_acquire); }
 
-void init_instances() {
+constinit const u32 instances_bytes = (sizeof(Instance) * instance_count + page_bytes - 1) / page_bytes * page_bytes;
+
+void init_instances(Phys place) {
+  instances = static_cast<Instance*>(pages.memory().at(place));
   host_table.emplace(pages, pages.memory(), Stage2Tlb(maintenance, vmid_of(host_id)));
   for (u32 id = 0; id < instance_count; ++id) {
-    Instance& one = instances[id];
+    Instance& one = *new (instances + id) Instance();
     one.id = id;
     if (id != host_id) one.memory.emplace(pages, maintenance, vmid_of(id));
     for (u32 i = 0; i < AMPHION_MAX_VCPUS; ++i) {

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // An instance: memory, vCPUs, interrupts, counter, and whether it runs. Number 0 is the host; 1..AMPHION_MAX_INSTANCES
-// are phones. All stand in static storage; creation takes only pages of the pool.
+// are phones. All stand in memory that boot sets aside; creation takes only pages of the pool.
 //
 // States: absent -> stopped (create) -> running (run) -> stopping (pause, PSCI SYSTEM_*) -> stopped -> absent
 // (destroy). From `stopping` to `stopped` leads the last of its vCPUs to stop, each on its home CPU, after its device
@@ -83,8 +83,9 @@ class Instance {
 // Kicks every vCPU of the mask.
 void post_all(Instance& instance, Vgic::Mask mask);
 
-// Boot: numbers, home CPUs, stage 2 objects. CPUs are counted.
-void init_instances();
+// Boot: numbers, home CPUs, stage 2 objects, in `instances_bytes` of memory at `place`. CPUs are counted.
+extern const u32 instances_bytes;  // whole pages
+void init_instances(Phys place);
 // Boot: the host's memory map and vCPUs; vCPU 0 will start at `entry` with `device_tree` in r2.
 struct HostMemory {
   Phys base;

@@ -9,6 +9,7 @@
 #include "hyp/cpu.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/psr.hpp"
+#include "hyp/stack.h"
 #include "hyp/this_board.hpp"
 #include "hyp/world.hpp"
 
@@ -74,7 +75,8 @@ u32 end_system(Vcpu& vcpu, u32 event, u32 firmware_function) {
   Instance& instance = *vcpu.instance;
   if (instance.is_host()) {
     if (firmware_function == Board::no_function) return not_supported;
-    Line() << "the host instance asked for " << (event == AMPHION_EVENT_SYSTEM_OFF ? "power off" : "a reset");
+    Line() << "the host instance asked for " << (event == AMPHION_EVENT_SYSTEM_OFF ? "power off" : "a reset")
+           << "; deepest stack " << deepest_stack_bytes() << " of " << stack_bytes << " bytes";
     firmware_call(firmware_function, 0, 0, 0);
     panic("the firmware refused to end the system");
   }

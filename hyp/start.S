@@ -3,7 +3,7 @@
 // PSCI CPU_ON with their number in r0. Turns the MMU on and calls amphion_main(cpu) on that CPU's stack.
 // The image runs where it is linked and loaded. Stage 1 is an identity map: stage1.cpp.
 
-#define HYP_STACK_SHIFT 14
+#include "hyp/stack.h"
 
         .syntax unified
         .arch   armv7-a
@@ -53,16 +53,29 @@ _secondary_start:
         ldr     r1, =0x30c51835                 // HSCTLR: M, C, I and its bits that read as one
         mcr     p15, 4, r1, c1, c0, 0
         isb
-        bl      amphion_main
+
+        cmp     r0, #0                          // the first CPU clears the memory that has no contents in the image
+        bne     2f
+        ldr     r1, =__bss_start
+        ldr     r2, =__bss_end
+        mov     r4, #0
+        mov     r5, #0
+        mov     r6, #0
+        mov     r7, #0
+1:      stmia   r1!, {r4-r7}
+        stmia   r1!, {r4-r7}
+        cmp     r1, r2
+        blo     1b
+2:      bl      amphion_main
 dead:
         wfi
         b       dead
         .ltorg
 
         .section .bss.hyp_stacks, "aw", %nobits
-        .balign 16
+        .balign 64
         .global hyp_stacks
 hyp_stacks:
-        .space  4 << HYP_STACK_SHIFT
+        .space  HYP_STACKS << HYP_STACK_SHIFT
 
         .section .note.GNU-stack, "", %progbits

@@ -12,7 +12,7 @@ constexpr hyp::Board allwinner(const char* name, std::uint32_t cpus) {
       .name = name,
       .ram_base = 0x4000'0000,
       .ram_max_bytes = 0x4000'0000,
-      .hypervisor_bytes = 0x40'0000,
+      .hypervisor_bytes = 0x4'0000,
       .load_address = 0x4001'0000,
       .bundle_limit = 0x4800'0000,
       .uart = {.kind = hyp::Board::Uart::Kind::designware, .base = 0x01c2'8000},

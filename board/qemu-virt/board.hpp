@@ -12,7 +12,7 @@ inline constexpr hyp::Board qemu_virt{
     .name = "qemu-virt",
     .ram_base = 0x4000'0000,
     .ram_max_bytes = 0xc000'0000,
-    .hypervisor_bytes = 0x40'0000,
+    .hypervisor_bytes = 0x4'0000,
     .load_address = 0x4001'0000,
     .bundle_limit = 0x4800'0000,
     .uart = {.kind = hyp::Board::Uart::Kind::pl011, .base = 0x0900'0000},

@@ -16,7 +16,7 @@ FIRMWARE = rigs.CACHE / "boards" / "u-boot" / "orangepi_plus" / "u-boot-sunxi-wi
 SAYS = (
     "Found U-Boot script /boot.scr",
     "amphion: hypervisor on cubieboard2",
-    "amphion: 2 CPUs, 4 list registers, 764 MiB for phones",
+    "amphion: 2 CPUs, 4 list registers, 767 MiB for phones",
     "amphion: starting the host instance",
     "Machine model: Cubietech Cubieboard2",
     "psci: Using PSCI v0.1 Function IDs from DT",
