@@ -81,6 +81,11 @@ Phys fill_pool(const BundleHeader& header) {
   return place;
 }
 
+// The host's tables, and a page for each CPU that may be scrubbing it: what is left can be promised to instances.
+void reserve_what_is_taken() {
+  if (!pool().reserve(pool().total_pages() - pool().free_pages() + cpu_count())) panic("the pool is too small");
+}
+
 [[noreturn]] void boot() {
   run_constructors();
   check_place();
@@ -95,6 +100,7 @@ Phys fill_pool(const BundleHeader& header) {
   init_instances(place);
   create_host({Phys(header.host.base), header.host.bytes}, static_cast<u32>(header.kernel.load),
               static_cast<u32>(header.dtb.load));
+  reserve_what_is_taken();
   Line() << "starting the host instance";
   release_secondaries();
   run_loop(cpus[0]);

@@ -9,6 +9,7 @@
 #include "hyp/gic.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/mmio.hpp"
+#include "hyp/scrub.hpp"
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"
@@ -264,7 +265,7 @@ void run_loop(Cpu& cpu) {
       continue;
     }
     arm_hypervisor_timer(cpu, earliest_deadline(cpu));
-    wait_for_interrupt();
+    if (!scrub_until_interrupt()) wait_for_interrupt();
     serve_interrupts(cpu);
   }
 }

@@ -18,13 +18,23 @@
 namespace amphion::hyp {
 namespace {
 
+struct Arguments {
+  u32 a, b, c;  // r1..r3
+};
 struct Result {
   std::int32_t error = 0;
   u32 value = 0;
 };
-struct Arguments {
-  u32 a, b, c;  // r1..r3
-};
+
+// A piece is done: the caller makes the call once more, with these.
+constexpr std::int32_t goes_on = 1;
+Result again(Arguments next) {
+  constexpr u32 hvc_bytes = 4;  // in both instruction sets
+  amphion_vcpu& caller = this_cpu().loaded->state;
+  caller.pc -= hvc_bytes;
+  caller.r[1] = next.a, caller.r[2] = next.b, caller.r[3] = next.c;
+  return {goes_on};
+}
 
 constinit SpinLock creation;
 
@@ -45,13 +55,15 @@ T copy_of(const T* page) {
   return copy;
 }
 
-// Existing instance `id` with its lock held, if it exists.
+// Existing instance `id` with its lock held, if it exists. One that is ending exists only to who ends it.
 class Held {
  public:
-  explicit Held(u32 id) : instance_(id >= 1 && id < instance_count ? &hyp::instance(id) : nullptr) {
+  explicit Held(u32 id, bool to_end = false)
+      : instance_(id >= 1 && id < instance_count ? &hyp::instance(id) : nullptr) {
     if (instance_ == nullptr) return;
     instance_->control.lock();
-    if (instance_->state.load() == Instance::State::absent) release();
+    const Instance::State state = instance_->state.load();
+    if (state == Instance::State::absent || (state == Instance::State::ending && !to_end)) release();
   }
   ~Held() {
     if (instance_ != nullptr) release();
@@ -81,7 +93,8 @@ Result info(Arguments args) {
           .pool_pages = pool().total_pages(),
           .pool_free_pages = pool().free_pages(),
           .reserved_pages = pool().reserved_pages(),
-          .counter_frequency = Cntfrq::read()};
+          .counter_frequency = Cntfrq::read(),
+          .pool_clean_pages = pool().clean_pages()};
   return {};
 }
 
@@ -108,7 +121,8 @@ std::int32_t make_memory(Instance& instance, const amphion_config& config) {
   MapStatus status = memory.create(Ipa(machine::ram_base), config.memory_pages, config.bound_pages);
   if (status == MapStatus::ok) {
     status = map_devices(memory, config);
-    if (status != MapStatus::ok) memory.destroy();
+    while (status != MapStatus::ok && !memory.destroy()) {
+    }
   }
   if (status != MapStatus::ok) {
     pool().release(wanted);
@@ -145,10 +159,11 @@ Result create(Arguments args) {
 }
 
 Result destroy(Arguments args) {
-  Held held(args.a);
+  Held held(args.a, true);
   if (!held) return {AMPHION_ENOENT};
-  if (!held.stopped()) return {AMPHION_ESTATE};
-  held->memory->destroy();
+  if (held.stopped()) held->state.store(Instance::State::ending);
+  if (held->state.load() != Instance::State::ending) return {AMPHION_ESTATE};
+  if (!held->memory->destroy()) return again(args);
   pool().release(held->reserved_pages);
   held->requests = nullptr;
   held->state.store(Instance::State::absent, std::memory_order_release);
@@ -159,6 +174,12 @@ Result run(Arguments args) {
   Held held(args.a);
   if (!held) return {AMPHION_ENOENT};
   if (!held.stopped()) return {AMPHION_ESTATE};
+  if (held->restored && args.b < held->memory->ram_pages()) {
+    constexpr u32 piece = Stage2::piece_pages / 4;  // cleaning takes longer than anything else that is done to a page
+    if (args.b % piece != 0) return {AMPHION_EINVAL};
+    held->memory->clean_populated(args.b, piece);
+    return again({args.a, args.b + piece, args.c});
+  }
   held->run();
   return {};
 }
@@ -209,6 +230,8 @@ Result page(Arguments args) {
   switch (held->memory->page(args.b, address)) {
     case Stage2::Touch::mapped:
       return {0, static_cast<u32>(address.page())};
+    case Stage2::Touch::again:
+      return again(args);
     case Stage2::Touch::out_of_memory:
       return {AMPHION_ENOMEM};
     case Stage2::Touch::outside:
@@ -220,35 +243,44 @@ Result page(Arguments args) {
 Result discard(Arguments args) {
   Held held(args.a);
   if (!held) return {AMPHION_ENOENT};
-  if (held->memory->discard(args.b, args.c) != MapStatus::ok) return {AMPHION_EINVAL};
+  const u32 pages = held->memory->ram_pages();
+  if (args.c == 0 || args.b >= pages || args.c > pages - args.b) return {AMPHION_EINVAL};
+  const u32 room = Stage2::piece_pages - args.b % Stage2::piece_pages;  // pieces end where blocks do
+  const u32 piece = args.c < room ? args.c : room;
+  if (held->memory->discard(args.b, piece) != MapStatus::ok) return {AMPHION_ENOMEM};
   for (u32 i = 0; i < held->vcpu_count; ++i) post(held->vcpu[i], request::memory);
-  return {};
+  return args.c == piece ? Result{} : again({args.a, args.b + piece, args.c - piece});
 }
 
 Result log(Arguments args) {
   Held held(args.a);
   if (!held) return {AMPHION_ENOENT};
-  if (args.b > 1) return {AMPHION_EINVAL};
+  constexpr u32 piece = Stage2::piece_pages;
+  const u32 pages = held->memory->ram_pages();
+  if (args.b > 1 || args.c % piece != 0 || args.c >= pages) return {AMPHION_EINVAL};
   if (args.b == 1) {
-    held->memory->log_start();
+    held->memory->log_start(args.c, piece);
   } else {
-    held->memory->log_stop();
+    held->memory->log_stop(args.c, piece);
   }
-  return {};
+  return pages - args.c <= piece ? Result{} : again({args.a, args.b, args.c + piece});
 }
 
 Result bitmap(Arguments args) {
-  using Words = std::array<u32, AMPHION_BITMAP_PAGES / 32>;
-  static_assert(AMPHION_BITMAP_PAGES == Stage2::bitmap_pages);
-  constexpr u32 kind_mask = AMPHION_BITMAP_PAGES - 1;
+  constexpr u32 words_in_all = AMPHION_BITMAP_PAGES / 32, piece = Stage2::piece_pages / 32;
+  constexpr u32 kind_bits = 4, kind_mask = (1u << kind_bits) - 1, low_mask = AMPHION_BITMAP_PAGES - 1;
+  static_assert(AMPHION_BITMAP_PAGES == Stage2::bitmap_pages && words_in_all << kind_bits <= low_mask + 1);
+  using Words = std::array<u32, words_in_all>;
   Held held(args.a);
   if (!held) return {AMPHION_ENOENT};
   auto* words = host_page<Words>(args.c);
-  const u32 kind = args.b & kind_mask, first = args.b & ~kind_mask;
-  if (words == nullptr || kind > AMPHION_BITMAP_DIRTY) return {AMPHION_EINVAL};
+  const u32 kind = args.b & kind_mask, first = args.b & ~low_mask, done = (args.b & low_mask) >> kind_bits;
+  if (words == nullptr || kind > AMPHION_BITMAP_DIRTY || done % piece != 0 || done >= words_in_all)
+    return {AMPHION_EINVAL};
   const auto which = kind == AMPHION_BITMAP_DIRTY ? Stage2::Bitmap::dirty : Stage2::Bitmap::populated;
-  if (held->memory->fetch(which, first, *words) != MapStatus::ok) return {AMPHION_EINVAL};
-  return {};
+  const std::span part = std::span(*words).subspan(done, piece);
+  if (held->memory->fetch(which, first + done * 32, part) != MapStatus::ok) return {AMPHION_EINVAL};
+  return done + piece == words_in_all ? Result{} : again({args.a, args.b + (piece << kind_bits), args.c});
 }
 
 Result vcpu_get(Arguments args) {
@@ -375,35 +407,30 @@ Result uart(Arguments args) {
   return {};
 }
 
-Result give_way(Arguments) {
-  yield(*this_cpu().loaded);  // the caller
-  return {};
-}
-
-enum class Right { host, anyone };
-struct Entry {
-  Result (*handler)(Arguments);
-  Right right = Right::host;
-};
-constexpr std::array<Entry, 22> table{{{info},       {create},  {destroy}, {run},      {pause},
-                                       {allow},      {events},  {io_done}, {irq},      {page},
-                                       {discard},    {log},     {bitmap},  {vcpu_get}, {vcpu_set},
-                                       {gic_get},    {gic_set}, {counter}, {stats},    {give_way, Right::anyone},
-                                       {virtio_irq}, {uart}}};
-static_assert(AMPHION_HC_UART - AMPHION_HC_INFO + 1 == table.size());
+using Handler = Result (*)(Arguments);
+constexpr std::array<Handler, 22> table{info,     create,  destroy, run,     pause,   allow,      events, io_done,
+                                        irq,      page,    discard, log,     bitmap,  vcpu_get,   vcpu_set,
+                                        gic_get,  gic_set, counter, stats,   nullptr, virtio_irq, uart};
+constexpr u32 yield_index = AMPHION_HC_YIELD - AMPHION_HC_INFO;  // anyone's: not in the table
+static_assert(AMPHION_HC_UART - AMPHION_HC_INFO + 1 == table.size() && table[yield_index] == nullptr);
 
 }  // namespace
 
 bool on_hypercall(Vcpu& vcpu) {
   auto& r = vcpu.state.r;
+  if (r[0] == AMPHION_HC_YIELD) {
+    yield(vcpu);
+    r[0] = r[1] = 0;
+    return true;
+  }
   const u32 index = r[0] - AMPHION_HC_INFO;
   if (index >= table.size()) return false;
-  const Entry& entry = table[index];
-  if (entry.right == Right::host && !vcpu.instance->is_host()) {
+  if (!vcpu.instance->is_host()) {
     r[0] = static_cast<u32>(AMPHION_EDENIED);
     return true;
   }
-  const Result result = entry.handler({r[1], r[2], r[3]});
+  const Result result = table[index]({r[1], r[2], r[3]});
+  if (result.error == goes_on) return true;
   r[0] = static_cast<u32>(result.error);
   r[1] = result.value;
   return true;

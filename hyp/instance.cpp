@@ -115,9 +115,8 @@ void Instance::prepare(u32 vcpus, u32 allowed) {
   }
 }
 
-// The host has written memory, code included, through its own caches; the vCPU may start with its caches off.
+// The host has written memory, code included.
 void Instance::forget_past() {
-  memory->clean_populated();
   maintenance.invalidate_vmid(vmid_of(id));
   maintenance.invalidate_instructions();
   restored = false;

@@ -3,11 +3,11 @@
 // are phones. All stand in memory that boot sets aside; creation takes only pages of the pool.
 //
 // States: absent -> stopped (create) -> running (run) -> stopping (pause, PSCI SYSTEM_*) -> stopped -> absent
-// (destroy). From `stopping` to `stopped` leads the last of its vCPUs to stop, each on its home CPU, after its device
-// access (if one is under way) is complete. The virtual counter stands still while it is not running. Thread safety:
-// `control` is held by every hypercall on the instance and by who begins or completes a stop. `psci` is held over a
-// change of a vCPU's power. Stage2 and Vgic lock themselves. Order: hyp/README.md. Invariant: while stopped, no vCPU of
-// it is loaded anywhere.
+// (destroy; `ending` while its memory is given back piece by piece). From `stopping` to `stopped` leads the last of its
+// vCPUs to stop, each on its home CPU, after its device access (if one is under way) is complete. The virtual counter
+// stands still while it is not running. Thread safety: `control` is held by every hypercall on the instance and by who
+// begins or completes a stop. `psci` is held over a change of a vCPU's power. Stage2 and Vgic lock themselves. Order:
+// hyp/README.md. Invariant: while stopped, no vCPU of it is loaded anywhere.
 #pragma once
 
 #include <array>
@@ -30,7 +30,7 @@ inline constexpr u32 host_id = 0;
 
 class Instance {
  public:
-  enum class State : u32 { absent, stopped, running, stopping };
+  enum class State : u32 { absent, stopped, running, stopping, ending };
 
   Instance();
 
@@ -59,7 +59,7 @@ class Instance {
   // Everything as after power-on, all vCPUs off. Nobody else knows the instance.
   void prepare(u32 vcpus, u32 allowed);
 
-  // `control` is held.
+  // `control` is held. After a restore its memory has been cleaned.
   void run();
   void begin_stop(u32 events);  // running or stopping
   // A vCPU has stopped; on its home CPU, which holds no lock.

@@ -145,6 +145,7 @@ bool touch_memory(Vcpu& vcpu, u64 ipa) {
   if (!vcpu.instance->memory) return false;
   switch (vcpu.instance->memory->touch(Ipa(ipa))) {
     case Stage2::Touch::mapped:
+    case Stage2::Touch::again:
       return true;
     case Stage2::Touch::out_of_memory:
       set_run(vcpu, Run::parked);

@@ -99,12 +99,25 @@ class PageTable {
 
   [[nodiscard]] std::optional<Leaf> lookup(Input address) const;
 
-  // Calls visit(Input, std::uint64_t* slot) for each level 3 slot of the range that is not 0 (valid or not).
+  // Makes the block of 2 MiB that `address` lies in a table of its pages, if it is one. False: no page for the table.
+  [[nodiscard]] bool split(Input address);
+  // The other way round, if all its pages are mapped as the block would be, one behind the other.
+  void merge(Input address);
+
+  // A page, or a block of 2 MiB: its slot, and the part of the range that lies in it.
+  struct Slot {
+    std::uint64_t* descriptor;
+    std::uint32_t level;
+    Input start;
+    std::uint64_t bytes;
+    [[nodiscard]] bool block() const { return level < 3; }
+  };
+  // Calls visit(Slot) for each page and block of the range whose descriptor is not 0 (valid or not).
   template <typename Visit>
-  void visit_pages(Input start, std::uint64_t bytes, Visit visit) {
-    visit_pages_below(entries(root_), 1, start.value(), start.value() + bytes, visit);
+  void visit_leaves(Input start, std::uint64_t bytes, Visit visit) {
+    visit_leaves_below(entries(root_), 1, start.value(), start.value() + bytes, visit);
   }
-  // For callers of visit_pages, who make their own break-before-make.
+  // For callers of visit_leaves, who make their own break-before-make.
   void write_slot(std::uint64_t* slot, std::uint64_t value) {
     memory_.store(slot, value);
     tlb_.publish(slot, sizeof *slot);
@@ -173,9 +186,10 @@ class PageTable {
   void note_stale(std::uint32_t level, std::uint64_t at);
   void flush_stale();
   void free_below(std::uint64_t table_descriptor, std::uint32_t level);
+  [[nodiscard]] std::uint64_t* level2_slot(std::uint64_t input) const;
   template <typename Visit>
-  void visit_pages_below(std::uint64_t* table, std::uint32_t level, std::uint64_t start, std::uint64_t end,
-                         Visit& visit);
+  void visit_leaves_below(std::uint64_t* table, std::uint32_t level, std::uint64_t start, std::uint64_t end,
+                          Visit& visit);
 
   PagePool& pool_;
   Mem memory_;
@@ -393,18 +407,47 @@ auto PageTable<Format, Mem, Tlb>::lookup(Input address) const -> std::optional<L
   return std::nullopt;
 }
 
+// Nothing if there is no level 2 table.
+template <typename Format, typename Mem, typename Tlb>
+std::uint64_t* PageTable<Format, Mem, Tlb>::level2_slot(std::uint64_t input) const {
+  const std::uint64_t d = memory_.load(entries(root_) + index(input, 1));
+  return is_table(d, 1) ? child(d) + index(input, 2) : nullptr;
+}
+
+template <typename Format, typename Mem, typename Tlb>
+bool PageTable<Format, Mem, Tlb>::split(Input address) {
+  std::uint64_t* slot = level2_slot(address.value());
+  if (slot == nullptr || !is_valid(memory_.load(slot)) || is_table(memory_.load(slot), 2)) return true;
+  if (!prepare(1)) return false;
+  descend(slot, 2, address.value());
+  return true;
+}
+
+template <typename Format, typename Mem, typename Tlb>
+void PageTable<Format, Mem, Tlb>::merge(Input address) {
+  std::uint64_t* slot = level2_slot(address.value());
+  if (slot == nullptr || !is_table(memory_.load(slot), 2)) return;
+  const std::uint64_t* table = child(memory_.load(slot));
+  const std::uint64_t first = memory_.load(table);
+  if (!is_valid(first) || (first & descriptor::address_mask) % span(2) != 0) return;
+  for (std::uint32_t i = 1; i < 512; ++i) {
+    if (memory_.load(table + i) != first + i * span(3)) return;
+  }
+  replace(slot, leaf(first & descriptor::address_mask, attribute_bits(first), 2), 2, address.value());
+}
+
 template <typename Format, typename Mem, typename Tlb>
 template <typename Visit>
-void PageTable<Format, Mem, Tlb>::visit_pages_below(std::uint64_t* table, std::uint32_t level, std::uint64_t start,
-                                                    std::uint64_t end, Visit& visit) {
+void PageTable<Format, Mem, Tlb>::visit_leaves_below(std::uint64_t* table, std::uint32_t level, std::uint64_t start,
+                                                     std::uint64_t end, Visit& visit) {
   while (start < end) {
     const std::uint64_t stop = least(end, (start / span(level) + 1) * span(level));
     std::uint64_t* slot = table + index(start, level);
     const std::uint64_t d = memory_.load(slot);
-    if (level == 3) {
-      if (d != 0) visit(Input(start), slot);
-    } else if (is_table(d, level)) {
-      visit_pages_below(child(d), level + 1, start, stop, visit);
+    if (is_table(d, level)) {
+      visit_leaves_below(child(d), level + 1, start, stop, visit);
+    } else if (d != 0) {
+      visit(Slot{slot, level, Input(start), stop - start});
     }
     start = stop;
   }

@@ -37,6 +37,9 @@ MapStatus Stage2::create(Ipa ram_base, std::uint32_t ram_pages, std::uint32_t bo
   ram_pages_ = ram_pages;
   bound_ = bound_pages;
   populated_ = 0;
+  destroyed_ = 0;
+  reclaim_left_ = 0;
+  recent_.fill(ram_pages);
   logging_ = false;
   if (table_.create()) {
     if (take_bitmaps()) return MapStatus::ok;
@@ -46,17 +49,21 @@ MapStatus Stage2::create(Ipa ram_base, std::uint32_t ram_pages, std::uint32_t bo
   return MapStatus::out_of_pages;
 }
 
-void Stage2::destroy() {
-  discard_locked(0, ram_pages_);
+bool Stage2::destroy() {
+  const std::uint32_t count = within_ram(destroyed_, piece_pages);
+  discard_locked(destroyed_, count);
+  destroyed_ += count;
+  if (destroyed_ < ram_pages_) return false;
   maintenance_.invalidate_vmid(vmid_);
   table_.destroy();
   give_bitmaps();
   ram_pages_ = bound_ = 0;
+  return true;
 }
 
 bool Stage2::take_bitmaps() {
   for (std::uint32_t i = 0; i < chunks(ram_pages_); ++i) {
-    for (Chunks* bitmap : {&populated_bits_, &dirty_bits_}) {
+    for (Chunks* bitmap : all_bitmaps()) {
       const auto page = pool_.take();
       if (!page) {
         give_bitmaps();
@@ -69,12 +76,18 @@ bool Stage2::take_bitmaps() {
 }
 
 void Stage2::give_bitmaps() {
-  for (Chunks* bitmap : {&populated_bits_, &dirty_bits_}) {
+  for (Chunks* bitmap : all_bitmaps()) {
     for (Phys& page : *bitmap) {
       if (page != Phys()) pool_.give(page);
       page = Phys();
     }
   }
+}
+
+// How much of the range lies in RAM.
+std::uint32_t Stage2::within_ram(std::uint32_t first, std::uint32_t count) const {
+  if (first >= ram_pages_) return 0;
+  return count < ram_pages_ - first ? count : ram_pages_ - first;
 }
 
 bool Stage2::in_ram(Ipa address) const { return address >= base_ && (address - base_) >> page_shift < ram_pages_; }
@@ -105,29 +118,34 @@ MapStatus Stage2::map_device(Ipa start, Phys output, std::uint64_t bytes, bool w
 
 Stage2::Touch Stage2::touch(Ipa address) {
   const LockGuard guard(lock_);
-  return in_ram(address) ? touch_locked(index_of(address)) : Touch::outside;
+  return in_ram(address) ? touch_locked(index_of(address), By::guest) : Touch::outside;
 }
 
 Stage2::Touch Stage2::page(std::uint32_t index, Phys& page) {
   const LockGuard guard(lock_);
   if (index >= ram_pages_) return Touch::outside;
-  const Touch result = touch_locked(index);
-  if (result == Touch::mapped) page = table_.lookup(ipa_of(index))->address;
+  const Touch result = touch_locked(index, By::host);
+  if (result != Touch::mapped) return result;
+  put(held_bits_, index, true);
+  page = table_.lookup(ipa_of(index))->address;
   return result;
 }
 
-Stage2::Touch Stage2::touch_locked(std::uint32_t index) {
-  if (!bit(populated_bits_, index)) return populate(index);
-  if (logging_ && !bit(dirty_bits_, index)) {
+// Not writable, though there: another vCPU was faster, the log has not seen the page yet, or it is about to end.
+Stage2::Touch Stage2::touch_locked(std::uint32_t index, By by) {
+  if (!bit(populated_bits_, index)) return populate(index, by);
+  if (logging_) {
+    if (!table_.split(ipa_of(index))) return Touch::out_of_memory;
     put(dirty_bits_, index, true);
-    set_writable(index, 1, true);
-    table_.tlb().invalidate(ipa_of(index));
   }
+  if (set_writable(index, 1, true, [](std::uint32_t) { return true; })) table_.tlb().invalidate(ipa_of(index));
   return Touch::mapped;
 }
 
-Stage2::Touch Stage2::populate(std::uint32_t index) {
-  if (populated_ >= bound_) return Touch::out_of_memory;
+Stage2::Touch Stage2::populate(std::uint32_t index, By by) {
+  if (populated_ >= bound_) return reclaim_zeros();
+  reclaim_left_ = 0;
+  if (by == By::guest && populate_block(index)) return Touch::mapped;
   const auto page = pool_.take();
   if (!page) return Touch::out_of_memory;
   maintenance_.clean_invalidate(*page, page_bytes);
@@ -138,14 +156,92 @@ Stage2::Touch Stage2::populate(std::uint32_t index) {
   ++populated_;
   put(populated_bits_, index, true);
   if (logging_) put(dirty_bits_, index, true);
+  recent_[next_recent_++ % recent_.size()] = index;
   return Touch::mapped;
+}
+
+// The block around the page, if all of it is unpopulated RAM, the bound far, and the pool has one. An empty table that
+// stands there gives way.
+bool Stage2::populate_block(std::uint32_t index) {
+  const std::uint32_t first = index / block_pages * block_pages;
+  if (logging_ || !base_.aligned(block_bytes) || first + block_pages > ram_pages_) return false;
+  if (bound_ - populated_ < block_pages + bound_ / 4) return false;
+  std::uint32_t* populated = word(populated_bits_, first);
+  for (std::uint32_t i = 0; i < block_pages / 32; ++i) {
+    if (populated[i] != 0) return false;
+  }
+  const auto block = pool_.take_block();
+  if (!block) return false;
+  if (table_.map(ipa_of(first), *block, block_bytes, ram, Largest::mib2) != MapStatus::ok) {
+    pool_.give_block(*block);
+    return false;
+  }
+  populated_ += block_pages;
+  for (std::uint32_t i = 0; i < block_pages / 32; ++i) populated[i] = ~0u;
+  return true;
+}
+
+// A step of a search that goes once around RAM: a few pages of zeros, or as much as can be read in good time.
+Stage2::Touch Stage2::reclaim_zeros() {
+  constexpr std::uint32_t most_pages = piece_pages, most_found = 8,
+                          most_words = 16 * page_bytes / sizeof(std::uint32_t);
+  if (reclaim_left_ == 0) reclaim_left_ = ram_pages_;
+  std::uint32_t found = 0, words = 0;
+  for (std::uint32_t i = 0; i < most_pages && found < most_found && words < most_words && reclaim_left_ != 0; ++i) {
+    if (reclaim_at_ >= ram_pages_) reclaim_at_ = 0;
+    if (reclaim_if_zeros(reclaim_at_, words)) ++found;
+    ++reclaim_at_;
+    --reclaim_left_;
+  }
+  return found != 0 || reclaim_left_ != 0 ? Touch::again : Touch::out_of_memory;
+}
+
+// A first look decides whether it is worth unmapping the page; what counts is seen when nobody can write to it any
+// more, in memory as the instance may have written it with its caches off.
+bool Stage2::reclaim_if_zeros(std::uint32_t index, std::uint32_t& words) {
+  if (!bit(populated_bits_, index) || bit(held_bits_, index)) return false;
+  for (const std::uint32_t recent : recent_) {
+    if (recent == index) return false;
+  }
+  const Phys page = table_.lookup(ipa_of(index))->address;
+  const auto zeros = [&] {
+    const auto* word = static_cast<const volatile std::uint32_t*>(memory_.at(page));
+    for (std::uint32_t i = 0; i < page_bytes / sizeof *word; ++i, ++words) {
+      if (word[i] != 0) return false;
+    }
+    return true;
+  };
+  if (!zeros() || !split_edges(index, 1)) return false;
+  bool taken = false;
+  table_.visit_leaves(ipa_of(index), page_bytes, [&](const Stage2Table::Slot& slot) {
+    const std::uint64_t mapped = Memory::load(slot.descriptor);
+    table_.write_slot(slot.descriptor, mapped & ~descriptor::valid);
+    table_.tlb().invalidate(slot.start);
+    maintenance_.clean_invalidate(page, page_bytes);
+    taken = zeros();
+    if (taken) {
+      give_back(slot);
+    } else {
+      table_.write_slot(slot.descriptor, mapped);
+    }
+  });
+  return taken;
 }
 
 MapStatus Stage2::discard(std::uint32_t first, std::uint32_t count) {
   const LockGuard guard(lock_);
-  if (count == 0 || first >= ram_pages_ || count > ram_pages_ - first) return MapStatus::invalid;
+  if (count == 0 || count > piece_pages || first >= ram_pages_ || count > ram_pages_ - first) return MapStatus::invalid;
+  if (!split_edges(first, count)) return MapStatus::out_of_pages;
   discard_locked(first, count);
   return MapStatus::ok;
+}
+
+// Blocks that lie in the range only with a part. The tables come from the reserve (overhead_pages).
+bool Stage2::split_edges(std::uint32_t first, std::uint32_t count) {
+  for (const std::uint32_t edge : {first, first + count}) {
+    if (!ipa_of(edge).aligned(block_bytes) && !table_.split(ipa_of(edge))) return false;
+  }
+  return true;
 }
 
 // In three steps, so that no page is free while a TLB may still know it: slots become invalid but keep the address,
@@ -154,8 +250,8 @@ void Stage2::discard_locked(std::uint32_t first, std::uint32_t count) {
   if (count == 0) return;
   const std::uint64_t bytes = std::uint64_t{count} * page_bytes;
   bool any = false;
-  table_.visit_pages(ipa_of(first), bytes, [&](Ipa, std::uint64_t* slot) {
-    table_.write_slot(slot, Memory::load(slot) & ~descriptor::valid);
+  table_.visit_leaves(ipa_of(first), bytes, [&](const Stage2Table::Slot& slot) {
+    table_.write_slot(slot.descriptor, Memory::load(slot.descriptor) & ~descriptor::valid);
     any = true;
   });
   if (!any) return;
@@ -165,14 +261,25 @@ void Stage2::discard_locked(std::uint32_t first, std::uint32_t count) {
     table_.tlb().invalidate_all();
   }
   maintenance_.invalidate_instructions();
-  table_.visit_pages(ipa_of(first), bytes, [&](Ipa address, std::uint64_t* slot) {
-    const Phys page(Memory::load(slot) & descriptor::address_mask);
-    Memory::store(slot, 0);
-    pool_.give(page);
-    --populated_;
-    put(populated_bits_, index_of(address), false);
-    if (logging_) put(dirty_bits_, index_of(address), true);
-  });
+  table_.visit_leaves(ipa_of(first), bytes, [&](const Stage2Table::Slot& slot) { give_back(slot); });
+}
+
+// A slot that no TLB knows any more.
+void Stage2::give_back(const Stage2Table::Slot& slot) {
+  const Phys memory(Memory::load(slot.descriptor) & descriptor::address_mask);
+  Memory::store(slot.descriptor, 0);
+  if (slot.block()) {
+    pool_.give_block(memory);
+  } else {
+    pool_.give(memory);
+  }
+  const std::uint32_t first = index_of(slot.start), pages = static_cast<std::uint32_t>(slot.bytes / page_bytes);
+  populated_ -= pages;
+  for (std::uint32_t index = first; index < first + pages; ++index) {
+    put(populated_bits_, index, false);
+    put(held_bits_, index, false);
+    if (logging_) put(dirty_bits_, index, true);
+  }
 }
 
 std::optional<Phys> Stage2::translate(Ipa address) {
@@ -182,39 +289,50 @@ std::optional<Phys> Stage2::translate(Ipa address) {
   return leaf->address;
 }
 
-// Returns whether any descriptor changed; the caller invalidates.
-bool Stage2::set_writable(std::uint32_t first, std::uint32_t count, bool write) {
+// Those pages and blocks whose first page's index is `wanted`. Returns whether any descriptor changed; the caller
+// invalidates.
+template <typename Wanted>
+bool Stage2::set_writable(std::uint32_t first, std::uint32_t count, bool write, Wanted wanted) {
   bool changed = false;
-  table_.visit_pages(ipa_of(first), std::uint64_t{count} * page_bytes, [&](Ipa, std::uint64_t* slot) {
-    const std::uint64_t old = Memory::load(slot);
+  table_.visit_leaves(ipa_of(first), std::uint64_t{count} * page_bytes, [&](const Stage2Table::Slot& slot) {
+    const std::uint64_t old = Memory::load(slot.descriptor);
     const std::uint64_t now = write ? old | writable : old & ~writable;
-    if (now == old) return;
-    table_.write_slot(slot, now);
+    if (now == old || !wanted(index_of(slot.start))) return;
+    table_.write_slot(slot.descriptor, now);
     changed = true;
   });
   return changed;
 }
 
-void Stage2::log_start() {
+// A page that was written since the first piece has its bit already: it stays writable.
+void Stage2::log_start(std::uint32_t first, std::uint32_t count) {
   const LockGuard guard(lock_);
-  for (std::uint32_t i = 0; i < chunks(ram_pages_); ++i) __builtin_memset(memory_.at(dirty_bits_[i]), 0, page_bytes);
-  logging_ = true;
-  if (set_writable(0, ram_pages_, false)) table_.tlb().invalidate_all();
+  if (first == 0) {
+    for (std::uint32_t i = 0; i < chunks(ram_pages_); ++i) __builtin_memset(memory_.at(dirty_bits_[i]), 0, page_bytes);
+    logging_ = true;
+  }
+  const auto clean = [&](std::uint32_t index) { return !bit(dirty_bits_, index); };
+  if (set_writable(first, within_ram(first, count), false, clean)) table_.tlb().invalidate_all();
 }
 
-void Stage2::log_stop() {
+void Stage2::log_stop(std::uint32_t first, std::uint32_t count) {
   const LockGuard guard(lock_);
-  if (!logging_) return;
   logging_ = false;
-  if (set_writable(0, ram_pages_, true)) table_.tlb().invalidate_all();
+  count = within_ram(first, count);
+  if (set_writable(first, count, true, [](std::uint32_t) { return true; })) table_.tlb().invalidate_all();
+  if (!base_.aligned(block_bytes)) return;
+  for (std::uint32_t page = first; page < first + count; page += block_pages) table_.merge(ipa_of(page));
 }
 
-MapStatus Stage2::fetch(Bitmap kind, std::uint32_t first, std::span<std::uint32_t, bitmap_pages / 32> words) {
+MapStatus Stage2::fetch(Bitmap kind, std::uint32_t first, std::span<std::uint32_t> words) {
   const LockGuard guard(lock_);
-  if (first % bitmap_pages != 0 || first >= ram_pages_) return MapStatus::invalid;
+  if (first % 32 != 0 || first / bitmap_pages >= chunks(ram_pages_) ||
+      words.size() > (bitmap_pages - first % bitmap_pages) / 32) {
+    return MapStatus::invalid;
+  }
   switch (kind) {
     case Bitmap::populated:
-      __builtin_memcpy(words.data(), word(populated_bits_, first), page_bytes);
+      __builtin_memcpy(words.data(), word(populated_bits_, first), words.size_bytes());
       return MapStatus::ok;
     case Bitmap::dirty:
       if (!logging_) return MapStatus::invalid;
@@ -226,25 +344,28 @@ MapStatus Stage2::fetch(Bitmap kind, std::uint32_t first, std::span<std::uint32_
 
 // Pages are protected, and TLBs invalidated, before the caller acts on the bits: a later write sets its bit again.
 // `words` lies in memory that the host may change meanwhile: it is written and not read.
-void Stage2::fetch_dirty(std::uint32_t first, std::span<std::uint32_t, bitmap_pages / 32> words) {
+void Stage2::fetch_dirty(std::uint32_t first, std::span<std::uint32_t> words) {
   bool changed = false;
   std::uint32_t* dirty = word(dirty_bits_, first);
   for (std::uint32_t i = 0; i < words.size(); ++i) {
     const std::uint32_t word = dirty[i];
     words[i] = word;
+    if (word == 0) continue;
     dirty[i] = 0;
-    for (std::uint32_t rest = word; rest != 0; rest &= rest - 1) {
-      const std::uint32_t index = first + i * 32 + static_cast<std::uint32_t>(__builtin_ctz(rest));
-      changed |= set_writable(index, 1, false);
-    }
+    const auto written = [word](std::uint32_t index) { return (word >> index % 32 & 1) != 0; };
+    changed |= set_writable(first + i * 32, within_ram(first + i * 32, 32), false, written);
   }
   if (changed) table_.tlb().invalidate_all();
 }
 
-void Stage2::clean_populated() {
+void Stage2::clean_populated(std::uint32_t first, std::uint32_t count) {
   const LockGuard guard(lock_);
-  table_.visit_pages(base_, std::uint64_t{ram_pages_} * page_bytes, [&](Ipa, std::uint64_t* slot) {
-    maintenance_.clean_invalidate(Phys(Memory::load(slot) & descriptor::address_mask), page_bytes);
+  count = within_ram(first, count);
+  if (count == 0) return;
+  table_.visit_leaves(ipa_of(first), std::uint64_t{count} * page_bytes, [&](const Stage2Table::Slot& slot) {
+    const std::uint64_t offset = slot.block() ? slot.start.value() % block_bytes : 0;
+    const Phys memory(Memory::load(slot.descriptor) & descriptor::address_mask);
+    maintenance_.clean_invalidate(memory + offset, static_cast<std::uint32_t>(slot.bytes));
   });
 }
 

@@ -75,6 +75,7 @@ AMPHION_CP15_32(Mair1, c10, 0, c2, 1);
 AMPHION_CP15_32(Amair0, c10, 0, c3, 0);
 AMPHION_CP15_32(Amair1, c10, 0, c3, 1);
 AMPHION_CP15_32(Vbar, c12, 0, c0, 0);
+AMPHION_CP15_32(Isr, c12, 0, c1, 0);
 AMPHION_CP15_32(Contextidr, c13, 0, c0, 1);
 AMPHION_CP15_32(Tpidrurw, c13, 0, c0, 2);
 AMPHION_CP15_32(Tpidruro, c13, 0, c0, 3);

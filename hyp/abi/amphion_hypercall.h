@@ -8,6 +8,9 @@
  * management call and SMCCC's NOT_SUPPORTED (-1) for an unknown function. Functions lie in SMCCC's vendor specific hypervisor range.
  * "Host page": physical (= intermediate physical) address of a 4 KiB page inside the host instance's memory, aligned.
  * The hypervisor checks every argument whole before its first side effect.
+ * A call whose work grows with memory (RUN after a restore, PAGE at the bound, DISCARD, LOG, BITMAP, DESTROY) does a piece at a
+ * time: the HVC is executed again, with r1..r3 changed to say what is left, until all is done. Between two pieces the caller's
+ * interrupts are taken and other calls are served; to the caller it is one call. Arguments that are not named are 0.
  */
 #ifndef AMPHION_HYPERCALL_H
 #define AMPHION_HYPERCALL_H
@@ -97,6 +100,7 @@ struct amphion_info {
 	amphion_u32 pool_free_pages;
 	amphion_u32 reserved_pages;    /* sum of the instances' bounds */
 	amphion_u32 counter_frequency; /* Hz */
+	amphion_u32 pool_clean_pages;  /* of the free ones; the others are scrubbed in idle time, or when they are taken */
 };
 
 struct amphion_config {

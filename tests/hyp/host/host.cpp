@@ -17,7 +17,6 @@ namespace {
 
 constexpr u32 patience_us = 20'000'000;  // of silence
 constexpr u32 pause_us = 2000;
-constexpr u32 most_instances = 2;
 constexpr u32 line_bytes = 120;
 
 struct Running {
@@ -31,6 +30,7 @@ struct Running {
   u32 rings = 0;
   u32 gift = 0;
   bool deaf = false;
+  u32 shortages = 0;
   u32 accesses = 0;
   amphion_slot last{};
   bool moving = false;
@@ -86,6 +86,11 @@ u32 read(const Running& one, u32 address, u32 vcpu) {
       return one.rings;
     case board_ticks:
       return static_cast<u32>(counter());
+    case clean_pages:
+      must(AMPHION_HC_INFO, bounce_page());
+      return bounced<amphion_info>().pool_clean_pages;
+    case shortages:
+      return one.shortages;
     case exits:
     case populated:
       return stat(one, address, vcpu);
@@ -156,7 +161,10 @@ void serve_rung(const Test& test, Running& one) {
 }
 
 void serve_events(const Test& test, Running& one, u32 events) {
-  if ((events & AMPHION_EVENT_OUT_OF_MEMORY) != 0) must(AMPHION_HC_DISCARD, one.partition.id(), one.spare_page, 1);
+  if ((events & AMPHION_EVENT_OUT_OF_MEMORY) != 0) {
+    ++one.shortages;
+    must(AMPHION_HC_DISCARD, one.partition.id(), one.spare_page, 1);
+  }
   if ((events & AMPHION_EVENT_SYSTEM_RESET) != 0) {
     const u32 which = one.partition.number();
     one.partition.destroy();

@@ -18,7 +18,6 @@ alignas(AMPHION_PAGE_BYTES) hyp::u8 bounce[AMPHION_PAGE_BYTES];
 namespace {
 
 constexpr u32 page_bytes = AMPHION_PAGE_BYTES;
-constexpr u32 most_instances = 2;
 
 struct alignas(page_bytes) RequestPage {
   amphion_request_page page;

@@ -8,6 +8,7 @@
 
 namespace amphion::lab {
 
+inline constexpr u32 most_instances = AMPHION_MAX_INSTANCES;
 inline constexpr u32 instance_pages = 4096, bound_pages = 1024;
 
 // The result of a management call that must go well; r1's.

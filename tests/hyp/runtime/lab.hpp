@@ -38,6 +38,8 @@ inline constexpr hyp::u32 status = window.base + 0x238;  // write: slot 0's Inte
 inline constexpr hyp::u32 type = window.base + 0x23c;    // write: how many `gift`s the UART is to receive
 inline constexpr hyp::u32 deaf = window.base + 0x240;    // write: not 0, the host does not look at what rings
 inline constexpr char gift = 'g';
-inline constexpr hyp::u32 spare = window.base + 0x22c;  // write: index of a page that may go when the bound is reached
+inline constexpr hyp::u32 spare = window.base + 0x22c;  // write: index of a page that may go when memory is short
+inline constexpr hyp::u32 shortages = window.base + 0x240;    // read: how often it was
+inline constexpr hyp::u32 clean_pages = window.base + 0x244;  // read: scrubbed pages of the pool
 
 }  // namespace amphion::lab

@@ -139,6 +139,34 @@ TEST_F(PageTableTest, SplitsABlockWithoutLosingTheRest) {
   EXPECT_EQ(pool.free_pages(), before + 3) << "tables below the new block are freed";
 }
 
+TEST_F(PageTableTest, SplitsAndMergesOneBlock) {
+  ASSERT_EQ(table.map(Ipa(gib), Phys(gib + mib2), 2 * mib2, {}, Largest::mib2), MapStatus::ok);
+  const std::uint32_t before = pool.free_pages();
+  ASSERT_TRUE(table.split(Ipa(gib + 5 * page_bytes)));
+  EXPECT_EQ(table.lookup(Ipa(gib + 7 * page_bytes))->address, Phys(gib + mib2 + 7 * page_bytes));
+  EXPECT_EQ(table.lookup(Ipa(gib))->level, 3u);
+  EXPECT_EQ(table.lookup(Ipa(gib + mib2))->level, 2u);
+  ASSERT_EQ(table.protect(Ipa(gib), page_bytes, false), MapStatus::ok);
+  table.merge(Ipa(gib));
+  EXPECT_EQ(table.lookup(Ipa(gib))->level, 3u) << "not all the same";
+  ASSERT_EQ(table.protect(Ipa(gib), page_bytes, true), MapStatus::ok);
+  table.merge(Ipa(gib));
+  EXPECT_EQ(table.lookup(Ipa(gib))->level, 2u);
+  EXPECT_EQ(pool.free_pages(), before);
+}
+
+TEST_F(PageTableTest, VisitsPagesAndPartsOfBlocks) {
+  ASSERT_EQ(table.map(Ipa(gib), Phys(gib), 2 * mib2, {}, Largest::mib2), MapStatus::ok);
+  ASSERT_TRUE(table.split(Ipa(gib)));
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> seen;
+  table.visit_leaves(Ipa(gib + mib2 - 2 * page_bytes), 5 * page_bytes, [&](const Table::Slot& slot) {
+    EXPECT_EQ(slot.block(), slot.start >= Ipa(gib + mib2));
+    seen.emplace_back(slot.start.value() - gib, slot.bytes);
+  });
+  EXPECT_EQ(seen, (std::vector<std::pair<std::uint64_t, std::uint64_t>>{
+                      {mib2 - 2 * page_bytes, page_bytes}, {mib2 - page_bytes, page_bytes}, {mib2, 3 * page_bytes}}));
+}
+
 struct Page {
   std::uint64_t address;
   Attributes attributes;
@@ -182,7 +210,7 @@ class Random {
     const std::uint64_t bytes = std::min((1 + below(3)) * unit, 4 * gib - start);
     const std::uint64_t output = below(2) != 0 ? start : below(1u << 20) * units[below(3)] % (std::uint64_t{1} << 39);
     const auto largest = static_cast<Largest>(1 + below(unit == gib ? 2 : 3));  // no gibibytes of single pages
-    return {static_cast<std::uint32_t>(below(3)),          start,  bytes, output,
+    return {static_cast<std::uint32_t>(below(5)),          start,  bytes, output,
             {below(2) != 0, below(2) != 0, below(2) != 0}, largest};
   }
 
@@ -197,6 +225,11 @@ MapStatus run(Table& table, const Operation& op) {
       return table.map(Ipa(op.start), Phys(op.output), op.bytes, op.attributes, op.largest);
     case 1:
       return table.unmap(Ipa(op.start), op.bytes);
+    case 3:
+      return table.split(Ipa(op.start)) ? MapStatus::ok : MapStatus::out_of_pages;
+    case 4:
+      table.merge(Ipa(op.start));
+      return MapStatus::ok;
     default:
       return table.protect(Ipa(op.start), op.bytes, op.attributes.write);
   }
@@ -251,7 +284,7 @@ TEST_F(PageTableTest, AgreesWithANaiveModelInEveryState) {
 
 TEST(PageTableOutOfPages, ChangesNothingWhateverTheShortage) {
   for (std::uint32_t pages = 1; pages < 12; ++pages) {
-    const FakeRam ram(pages);
+    const FakeRam ram(pages + 1);  // and the pool's records
     PagePool pool(ram.memory());
     ASSERT_TRUE(pool.add_range(ram.base(), ram.size()));
     Recorder recorder;
