@@ -21,16 +21,18 @@ namespace {
 
 constexpr u32 error(int value) { return static_cast<u32>(value); }
 constexpr u32 success = 0, not_supported = error(-1), invalid_parameters = error(-2), denied = error(-3),
-              already_on = error(-4);
-constexpr u32 affinity_on = 0, affinity_off = 1;
-constexpr u32 affinity_mask = 0x00ff'ffff;
+              already_on = error(-4), on_pending = error(-5), invalid_address = error(-9);
+constexpr u32 affinity_on = 0, affinity_off = 1, affinity_on_pending = 2;
 
 using Handler = u32 (*)(Vcpu& vcpu);
 
 u32 version(Vcpu&) { return 0x1'0000; }
 
-// Standby: an interrupt ends it, which a caller of a power-down state must expect, too.
+// Standby, which ends with an interrupt. A power-down state may be granted as standby (5.4.2): QEMU does the same, so
+// an instance finds what it knows on either side.
 u32 cpu_suspend(Vcpu& vcpu) {
+  constexpr u32 reserved_or_level = 0xfffe'0000;
+  if ((vcpu.state.r[1] & reserved_or_level) != 0) return invalid_parameters;
   if (!interrupt_deliverable(vcpu)) set_run(vcpu, Run::waiting);
   return success;
 }
@@ -43,13 +45,21 @@ u32 cpu_off(Vcpu& vcpu) {
   return success;
 }
 
+bool is_memory(const Instance& instance, u32 address) {
+  return instance.is_host() ? in_host_memory(address, 1) : instance.memory->in_ram(Ipa(address));
+}
+
+// CPU_ON was called and its home CPU has not taken it in yet. (A moment later it may have: the answer was true.)
+bool pending(const Vcpu& vcpu) { return vcpu.run == Run::off; }
+
 u32 cpu_on(Vcpu& vcpu) {
   Instance& instance = *vcpu.instance;
   const u32 target = vcpu.state.r[1], entry = vcpu.state.r[2], context = vcpu.state.r[3];
-  if ((target & affinity_mask) >= instance.vcpu_count) return invalid_parameters;
+  if (target >= instance.vcpu_count) return invalid_parameters;
+  if (!is_memory(instance, entry)) return invalid_address;
   LockGuard guard(instance.psci);
-  Vcpu& other = instance.vcpu[target & affinity_mask];
-  if (other.state.power != 0) return already_on;
+  Vcpu& other = instance.vcpu[target];
+  if (other.state.power != 0) return pending(other) ? on_pending : already_on;
   if (other.index >= instance.vcpus_allowed) return denied;
   reset_registers(other.state);
   instance.vgic.reset_cpu(other.index);
@@ -64,9 +74,11 @@ u32 cpu_on(Vcpu& vcpu) {
 u32 affinity_info(Vcpu& vcpu) {
   Instance& instance = *vcpu.instance;
   const u32 target = vcpu.state.r[1], lowest_level = vcpu.state.r[2];
-  if (lowest_level != 0 || (target & affinity_mask) >= instance.vcpu_count) return invalid_parameters;
+  if (lowest_level != 0 || target >= instance.vcpu_count) return invalid_parameters;
   LockGuard guard(instance.psci);
-  return instance.vcpu[target & affinity_mask].state.power != 0 ? affinity_on : affinity_off;
+  const Vcpu& other = instance.vcpu[target];
+  if (other.state.power == 0) return affinity_off;
+  return pending(other) ? affinity_on_pending : affinity_on;
 }
 
 u32 migrate_info_type(Vcpu&) { return 2; }  // no trusted OS

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Coprocessor traps; see trap_cp.hpp. Debug and performance monitors read as zero (DBGDIDR as it is) and ignore writes:
-// a guest's kernel looks for them at boot, and an instance has none that could move with it.
+// a guest's kernel looks for them at boot, and an instance has none that could move with it. ID_DFR0 says all the same
+// what a Cortex-A7 has: hiding it takes HCR.TID3, which would trap ID_MMFR3, too (README.md).
 #include "hyp/trap_cp.hpp"
 
 #include "hyp/instance.hpp"

@@ -11,6 +11,7 @@
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"
+#include "machine/identity.hpp"
 
 extern "C" {
 amphion::hyp::u32 enter_guest(amphion::hyp::u32* registers);
@@ -235,7 +236,6 @@ void init_world() {
   Hstr::write(0);
   Hcptr::write(hcptr);
   Hdcr::write(hdcr);
-  Vpidr::write(Midr::read());
   init_timers();
   isb();
 }
@@ -243,6 +243,7 @@ void init_world() {
 void load(Cpu& cpu, Vcpu& vcpu) {
   if (cpu.loaded == &vcpu) return;
   unload(cpu);
+  Vpidr::write(vcpu.instance->is_host() ? Midr::read() : machine::midr);
   Vmpidr::write(0x8000'0000u | vcpu.index);
   Vttbr::write(vcpu.instance->vttbr());
   Hcr::write(cpu.trap_wfe ? hcr | hcr_twe : hcr);

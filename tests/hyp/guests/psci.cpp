@@ -61,7 +61,7 @@ void check_names() {
 void check_affinity() {
   CHECK_EQUAL(call(psci::affinity_info, 0).value, psci::is_on);
   for (const u32 vcpu : {1u, 2u, 3u}) CHECK_EQUAL(call(psci::affinity_info, vcpu).value, psci::is_off);
-  for (const u32 vcpu : {4u, 0x100u, 0x1'0000u}) {
+  for (const u32 vcpu : {4u, 0x100u, 0x1'0000u, 0x100'0001u, 0x8000'0001u}) {
     CHECK_EQUAL(call(psci::affinity_info, vcpu).value, psci::invalid_parameters);
   }
   CHECK_EQUAL(call(psci::affinity_info, 1, 1).value, psci::invalid_parameters);
@@ -71,7 +71,13 @@ void check_refused() {
   CHECK_EQUAL(start_vcpu(0, nullptr), psci::already_on);
   CHECK_EQUAL(start_vcpu(2, nullptr), psci::denied);
   CHECK_EQUAL(start_vcpu(3, nullptr), psci::denied);
-  for (const u32 vcpu : {4u, 0x101u, 0x1'0000u}) CHECK_EQUAL(start_vcpu(vcpu, nullptr), psci::invalid_parameters);
+  for (const u32 vcpu : {4u, 0x101u, 0x1'0000u, 0x100'0001u, 0x8000'0001u}) {
+    CHECK_EQUAL(start_vcpu(vcpu, nullptr), psci::invalid_parameters);
+  }
+  constexpr u32 memory_end = machine::ram_base + 4096 * machine::page_bytes;  // as host/partition.hpp has it
+  for (const u32 entry : {0u, machine::gicd.base, machine::ram_base - 4, memory_end, ~3u}) {
+    CHECK_EQUAL(call(psci::cpu_on, 1, entry, 0).value, psci::invalid_address);
+  }
 }
 
 // In Thumb state only Thumb code comes to its end; MRS does not tell of it.
@@ -101,8 +107,10 @@ void check_on_and_off() {
                            }
                          }),
               psci::success);
+  const u32 again = start_vcpu(1, nullptr);
+  CHECK(again == psci::on_pending || again == psci::already_on);
+  CHECK(becomes([] { return call(psci::affinity_info, 1).value == psci::is_on; }));
   CHECK_EQUAL(start_vcpu(1, nullptr), psci::already_on);
-  CHECK_EQUAL(call(psci::affinity_info, 1).value, psci::is_on);
   runs = 0;
   wait_until_off(1);
 }
@@ -125,8 +133,12 @@ void check_suspend() {
   const u64 end = counter() + ticks_of_us(2000);
   hyp::CntvCval::write(end);
   hyp::CntvCtl::write(1);
+  for (const u32 state : {1u << 17, 1u << 24, 1u << 31}) {
+    CHECK_EQUAL(call(psci::cpu_suspend, state, 0, 0).value, psci::invalid_parameters);
+  }
   CHECK_EQUAL(call(psci::cpu_suspend, 0, 0, 0).value, psci::success);
   CHECK(counter() >= end);
+  CHECK_EQUAL(call(psci::cpu_suspend, 1u << 16, machine::ram_base, 0).value, psci::success);  // power down, as standby
   CHECK_EQUAL(call(psci::cpu_suspend, 0, 0, 0).value, psci::success);
   CHECK_EQUAL(gic::acknowledge(), virtual_timer);
   hyp::CntvCtl::write(0);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // What a guest must not use is undefined to it; debug and performance registers are hidden: zero, and they stay so.
 #include "hyp/sysreg.hpp"
+#include "machine/identity.hpp"
 #include "tests/hyp/runtime/check.hpp"
 #include "tests/hyp/runtime/exception.hpp"
 #include "tests/hyp/runtime/user.hpp"
@@ -51,13 +52,13 @@ void check_hidden() {
   CHECK_EQUAL(READS("mrc p15, 0, %0, c15, c0, 0"), 0);  // implementation defined
 }
 
-// ACTLR is read as it is and never changed; L2CTLR tells the number of vCPUs; MIDR is the board's, MPIDR the vCPU's.
+// ACTLR is read as it is and never changed; L2CTLR tells the number of vCPUs; MIDR and MPIDR are the machine's.
 void check_identity() {
   const u32 actlr = READS("mrc p15, 0, %0, c1, c0, 1");
   WRITES("mcr p15, 0, %0, c1, c0, 1", ~actlr);
   CHECK_EQUAL(READS("mrc p15, 0, %0, c1, c0, 1"), actlr);
   CHECK_EQUAL(READS("mrc p15, 1, %0, c9, c0, 2") >> 24 & 3, 2);
-  CHECK_EQUAL(hyp::Midr::read() >> 4 & 0xfff, 0xc07);
+  CHECK_EQUAL(hyp::Midr::read(), machine::midr);
   CHECK_EQUAL(hyp::Mpidr::read(), 0x8000'0000);
 }
 

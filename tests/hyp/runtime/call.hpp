@@ -27,8 +27,8 @@ inline constexpr u32 version = 0x8400'0000, cpu_suspend = 0x8400'0001, cpu_off =
                      affinity_info = 0x8400'0004, migrate = 0x8400'0005, migrate_info_type = 0x8400'0006,
                      system_off = 0x8400'0008, system_reset = 0x8400'0009, features = 0x8400'000a;
 inline constexpr u32 success = 0, not_supported = u32(-1), invalid_parameters = u32(-2), denied = u32(-3),
-                     already_on = u32(-4);
-inline constexpr u32 is_on = 0, is_off = 1;
+                     already_on = u32(-4), on_pending = u32(-5), invalid_address = u32(-9);
+inline constexpr u32 is_on = 0, is_off = 1, is_on_pending = 2;
 }  // namespace psci
 
 }  // namespace amphion::lab
