@@ -161,6 +161,7 @@ void PagePool::give_block(Phys block) {
 }
 
 std::optional<Phys> PagePool::borrow_dirty() {
+  if (__atomic_load_n(&dirty_, __ATOMIC_RELAXED) == 0) return std::nullopt;  // an idle CPU asks often
   const LockGuard guard(lock_);
   if (dirty_ == 0) return std::nullopt;
   if (scrubbing_.block == nullptr || !scrubbing_.block->dirty()) {

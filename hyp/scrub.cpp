@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// Scrubbing in idle time; see scrub.hpp. An interrupt waits for a few cache lines at most; a page that is left half
+// Scrubbing in idle time; see scrub.hpp. An interrupt waits for a cache line at most; a page that is left half
 // done begins again.
 #include "hyp/scrub.hpp"
 
@@ -9,7 +9,7 @@
 namespace amphion::hyp {
 namespace {
 
-constexpr u32 step_bytes = 256;
+constexpr u32 step_bytes = 64;
 
 bool interrupt_waits() { return (Isr::read() & 1u << 7) != 0; }
 
