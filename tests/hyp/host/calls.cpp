@@ -90,10 +90,32 @@ void check_memory_calls(u32 id) {
   CHECK_ERROR(call(AMPHION_HC_DISCARD, id, 1, ~0u), AMPHION_EINVAL);
   CHECK_ERROR(call(AMPHION_HC_DISCARD, id, ~0u, 2), AMPHION_EINVAL);
   CHECK_ERROR(call(AMPHION_HC_LOG, id, 2), AMPHION_EINVAL);
+  CHECK_ERROR(call(AMPHION_HC_LOG, id, 1, 1), AMPHION_EINVAL);  // where pieces do not begin
+  CHECK_ERROR(call(AMPHION_HC_LOG, id, 1, good_pages), AMPHION_EINVAL);
+  CHECK_ERROR(call(AMPHION_HC_BITMAP, id, 1u << 4, bounce_page()), AMPHION_EINVAL);
+  CHECK_ERROR(call(AMPHION_HC_BITMAP, id, 1u << 14, bounce_page()), AMPHION_EINVAL);
   CHECK_ERROR(call(AMPHION_HC_BITMAP, id, AMPHION_BITMAP_DIRTY, bounce_page()), AMPHION_EINVAL);  // the log is off
   CHECK_ERROR(call(AMPHION_HC_BITMAP, id, AMPHION_BITMAP_DIRTY + 1, bounce_page()), AMPHION_EINVAL);
   CHECK_ERROR(call(AMPHION_HC_BITMAP, id, AMPHION_BITMAP_PAGES, bounce_page()), AMPHION_EINVAL);
   check_page_argument([id](u32 page) { return call(AMPHION_HC_BITMAP, id, 0, page); });
+}
+
+// Calls that are made in pieces come back when all is done, and an instance that is larger than a piece ends whole.
+void check_pieces(u32 id) {
+  constexpr u32 touched[] = {0, 1023, 1024, 2500, good_pages - 1};
+  const auto populated = [id] {
+    must(AMPHION_HC_STATS, id, bounce_page());
+    return bounced<amphion_stats>().populated_pages;
+  };
+  for (const u32 page : touched) must(AMPHION_HC_PAGE, id, page);
+  CHECK_EQUAL(populated(), 5);
+  CHECK_ERROR(call(AMPHION_HC_LOG, id, 1), 0);
+  CHECK_ERROR(call(AMPHION_HC_DISCARD, id, 1, good_pages - 2), 0);
+  CHECK_EQUAL(populated(), 2);
+  CHECK_ERROR(call(AMPHION_HC_BITMAP, id, AMPHION_BITMAP_DIRTY, bounce_page()), 0);
+  for (const u32 page : {1023u, 1024u, 2500u}) CHECK(bounced<u32[good_pages / 32]>()[page / 32] >> page % 32 & 1);
+  CHECK_EQUAL(bounced<u32[good_pages / 32]>()[0] & 1, 0);
+  CHECK_ERROR(call(AMPHION_HC_LOG, id, 0), 0);
 }
 
 // Nobody may be given a way out of the guest's modes.
@@ -186,6 +208,7 @@ void before_suite() {
   const Answer made = create(good_config());
   CHECK_ERROR(made, 0);
   check_memory_calls(made.second);
+  check_pieces(made.second);
   check_state_calls(made.second);
   check_line_calls(made.second);
   check_uart_calls(made.second);
