@@ -107,9 +107,12 @@ inline constexpr std::array<std::uint8_t, 1> virtio_keyboard_leds{0x07};  // num
 inline constexpr std::array<std::uint8_t, 1> virtio_keyboard_rep{0x00};   // size 1, no bit
 
 // ---- balloon ----
-// Queues: 0 inflate, 1 deflate, 2 statistics (the device holds the driver's buffer and may leave it alone).
+// Queues: 0 inflate, 1 deflate, 2 statistics (the device holds the driver's buffer and may leave it alone), 3 free
+// pages that are reported (queues of features that are not offered take no number).
 inline constexpr std::uint64_t virtio_balloon_f_stats_vq = 1u << 1;
-inline constexpr VirtioModel virtio_balloon{virtio_id_balloon, virtio_f_version_1 | virtio_balloon_f_stats_vq, 3, 8};
+inline constexpr std::uint64_t virtio_balloon_f_reporting = 1u << 5;
+inline constexpr VirtioModel virtio_balloon{
+    virtio_id_balloon, virtio_f_version_1 | virtio_balloon_f_stats_vq | virtio_balloon_f_reporting, 4, 8};
 // num_pages (u32, read only), actual (u32, written by the driver), both in pages of 4 KiB
 
 [[nodiscard]] constexpr const VirtioModel* virtio_model(VirtioSlot slot) {

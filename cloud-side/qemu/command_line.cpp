@@ -100,7 +100,7 @@ std::vector<std::string> machine_arguments(const Machine& m) {
       "-device",
       "virtio-keyboard-device,id=keyboard" + bus(VirtioSlot::keyboard) + no_options,
       "-device",
-      "virtio-balloon-device,id=balloon,page-poison=off" + bus(VirtioSlot::balloon) + no_options,
+      "virtio-balloon-device,id=balloon,page-poison=off,free-page-reporting=on" + bus(VirtioSlot::balloon) + no_options,
   };
   for (std::uint32_t n = 0; n < machine::pcie_root_ports; ++n)
     a.insert(a.end(), {"-device", "pcie-root-port,bus=pcie.0,id=port" + number(n) + ",addr=0" + number(n + 1) +

@@ -10,7 +10,7 @@
 #include "hypercall.h"
 #include "instance.h"
 
-#define DROP_PAGES 256u
+#define DROP_PAGES 16384u
 
 static vm_fault_t amphion_fault(struct vm_fault *vmf)
 {
@@ -61,7 +61,8 @@ static bool range_valid(const struct amphion_instance *inst, u32 first, u32 page
 }
 
 /*
- * Frees pages that are mapped nowhere. In pieces, because the hypervisor scrubs them with this CPU's interrupts held.
+ * Frees pages that are mapped nowhere. The hypervisor lets this CPU's interrupts in meanwhile; others that want to run
+ * here get their turn between two pieces.
  */
 int amphion_memory_drop(struct amphion_instance *inst, u32 first_page, u32 pages)
 {

@@ -7,7 +7,7 @@
 namespace amphion::devices {
 namespace {
 
-constexpr std::uint32_t inflate_queue = 0, deflate_queue = 1;
+constexpr std::uint32_t inflate_queue = 0, deflate_queue = 1, reporting_queue = 3;
 constexpr std::uint32_t first_frame = machine::ram_base / machine::page_bytes;
 constexpr std::size_t frame_bytes = 4;
 constexpr std::size_t largest_inflate_bytes = machine::page_bytes;  // Linux sends a quarter of it
@@ -33,12 +33,13 @@ void VirtioBalloon::set_target(std::uint32_t pages) {
 }
 
 void VirtioBalloon::notified(std::uint32_t n) {
-  if (n != inflate_queue && n != deflate_queue) return;
+  if (n != inflate_queue && n != deflate_queue && n != reporting_queue) return;
   Chain chain;
   bool any = false;
   // As far as the driver had come at the beginning: for what it offers meanwhile it notifies again.
   for (std::uint32_t left = queue(n).offered(); left > 0 && take(n, chain); --left) {
     if (n == inflate_queue && !inflate(chain)) return broken();
+    if (n == reporting_queue) discard_reported(chain);
     give(n, chain, 0);
     any = true;
   }
@@ -48,6 +49,7 @@ void VirtioBalloon::notified(std::uint32_t n) {
 void VirtioBalloon::activated() {
   notified(inflate_queue);
   notified(deflate_queue);
+  notified(reporting_queue);
 }
 
 // False: more than any driver has a reason to send in one piece.
@@ -72,6 +74,16 @@ void VirtioBalloon::discard_pages(std::vector<std::uint32_t>& frames) {
   for (std::size_t i = 0, next; i < frames.size(); i = next) {
     for (next = i + 1; next < frames.size() && frames[next] == frames[next - 1] + 1;) ++next;
     discard_(frames[i] - first_frame, static_cast<std::uint32_t>(next - i));
+  }
+}
+
+// The pages are the chain's writable part: until it is given back the guest does not touch them.
+void VirtioBalloon::discard_reported(const Chain& chain) {
+  for (const Segment& segment : chain.writable) {
+    const std::uint64_t first = (segment.address + machine::page_bytes - 1) / machine::page_bytes;
+    const std::uint64_t end = (segment.address + segment.bytes) / machine::page_bytes;
+    if (end <= first) continue;  // not one whole page
+    discard_(static_cast<std::uint32_t>(first - first_frame), static_cast<std::uint32_t>(end - first));
   }
 }
 

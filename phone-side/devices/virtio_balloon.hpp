@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
-// The virtio balloon (virtio 1.1 section 5.5): the guest names pages that it does not need, their memory is given back.
-// Statistics are not asked for: the driver's buffer stays where it is.
-// Thread safety: none; the DeviceModel serialises. Invariant: only whole pages inside memory are discarded.
+// The virtio balloon (virtio 1.1 section 5.5): the guest names pages that it does not need, their memory is given back:
+// those that it holds back because it was asked to, and, in runs of 2 MiB or more, those that are just free. Statistics
+// are not asked for: the driver's buffer stays where it is. Thread safety: none; the DeviceModel serialises. Invariant:
+// only whole pages inside memory are discarded.
 #pragma once
 
 #include <functional>
@@ -32,6 +33,7 @@ class VirtioBalloon final : public VirtioDevice {
 
   [[nodiscard]] bool inflate(const Chain& chain);
   void discard_pages(std::vector<std::uint32_t>& frames);
+  void discard_reported(const Chain& chain);
 
   Discard discard_;
   std::uint32_t num_pages_ = 0, actual_ = 0;

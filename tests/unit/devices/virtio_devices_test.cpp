@@ -332,6 +332,29 @@ TEST(VirtioBalloon, DiscardsWholeRunsInsideMemoryOnly) {
   EXPECT_EQ(d.used_index(1), 1);
 }
 
+TEST(VirtioBalloon, DiscardsReportedPagesThatAreWhollyInsideMemory) {
+  World w;
+  Driver d(w, VirtioSlot::balloon);
+  d.start();
+  constexpr std::uint32_t page = machine::page_bytes, end = machine::ram_base + 512 * page;
+  d.add(3,
+        {{machine::ram_base + 200 * page, 64 * page, true},
+         {machine::ram_base + 300 * page + 1, 2 * page, true},  // one whole page in it
+         {machine::ram_base + 310 * page, page - 1, true},
+         {end - page, page, true}},
+        7);
+  d.notify(3);
+  EXPECT_EQ(w.discarded, (std::vector<std::pair<std::uint32_t, std::uint32_t>>{{200, 64}, {301, 1}, {511, 1}}));
+  EXPECT_EQ(d.used_index(3), 1);
+  d.add(3, {{machine::ram_base + 200 * page, page}});  // read by the device: not pages that are given
+  d.notify(3);
+  EXPECT_EQ(w.discarded.size(), 3u);
+  d.add(3, {{end - page, page + 1, true}});
+  d.notify(3);
+  EXPECT_TRUE(d.needs_reset());
+  EXPECT_EQ(w.discarded.size(), 3u);
+}
+
 TEST(VirtioBalloon, MoreFramesThanAPageHoldsBreakTheDevice) {
   World w;
   Driver d(w, VirtioSlot::balloon);
@@ -350,7 +373,7 @@ TEST(VirtioBalloon, ADriverThatKeepsOfferingIsServedOnceANotification) {
   World w;
   Driver d(w, VirtioSlot::balloon);
   d.start();
-  for (const std::uint32_t n : {0u, 1u}) {
+  for (const std::uint32_t n : {0u, 1u, 3u}) {
     d.refill(n);
     d.add(n, {{data, 4}});
     d.notify(n);
