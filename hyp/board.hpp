@@ -3,6 +3,7 @@
 // Data only; the README of each board folder says where each constant is documented.
 #pragma once
 
+#include <array>
 #include <cstdint>
 
 namespace amphion::hyp {
@@ -12,11 +13,14 @@ struct Board {
 
   const char* name;
 
-  std::uint32_t ram_base;  // also where the hypervisor's region begins
+  std::uint32_t ram_base;       // also where the hypervisor's region begins
   std::uint32_t ram_max_bytes;  // nothing above is taken for memory
   std::uint32_t hypervisor_bytes;
   std::uint32_t load_address;  // of the image, inside the hypervisor's region
   std::uint32_t bundle_limit;  // nothing of the bundle lies at or above this address
+
+  std::uint32_t run_log;  // memory below the image that neither loader nor firmware writes: it survives a warm reset
+  std::uint32_t run_log_bytes;
 
   struct Uart {
     enum class Kind { pl011, designware } kind;
@@ -43,6 +47,11 @@ struct Board {
   std::uint32_t psci_cpu_on;  // function identifiers of the firmware, by SMC; the next two may be no_function
   std::uint32_t psci_system_off;
   std::uint32_t psci_system_reset;
+
+  struct Write {
+    std::uint32_t address, value;  // address 0: none
+  };
+  std::array<Write, 3> reset;  // of device registers, in this order; where the firmware has no SYSTEM_RESET
 };
 
 }  // namespace amphion::hyp

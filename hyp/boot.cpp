@@ -5,6 +5,7 @@
 #include "hyp/cpu.hpp"
 #include "hyp/gic.hpp"
 #include "hyp/instance.hpp"
+#include "hyp/panic.hpp"
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"
@@ -86,9 +87,18 @@ void reserve_what_is_taken() {
   if (!pool().reserve(pool().total_pages() - pool().free_pages() + cpu_count())) panic("the pool is too small");
 }
 
+void begin_log() {
+  constexpr const Board& b = board::board;
+  static_assert(b.run_log == b.load_address - b.run_log_bytes && b.run_log_bytes <= 16 << 10,
+                "where hyp.ld leaves room");
+  const auto clean = [](const void* start, u32 bytes) { clean_invalidate(reinterpret_cast<u32>(start), bytes); };
+  run_log().begin({reinterpret_cast<std::byte*>(b.run_log), b.run_log_bytes}, clean);
+}
+
 [[noreturn]] void boot() {
   run_constructors();
   check_place();
+  begin_log();
   Line() << "hypervisor on " << board::board.name;
   const BundleHeader header = unpack_bundle();
   const Phys place = fill_pool(header);
@@ -101,7 +111,9 @@ void reserve_what_is_taken() {
   create_host({Phys(header.host.base), header.host.bytes}, static_cast<u32>(header.kernel.load),
               static_cast<u32>(header.dtb.load));
   reserve_what_is_taken();
+  if (!run_log().last().empty()) Line() << "the last run was not ended in order; its log is kept for the host instance";
   Line() << "starting the host instance";
+  reset_on_panic();
   release_secondaries();
   run_loop(cpus[0]);
 }

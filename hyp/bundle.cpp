@@ -67,8 +67,8 @@ BundleError check_items(const BundleHeader& header) {
 
 }  // namespace
 
-std::uint32_t bundle_crc32(const std::uint8_t* data, std::size_t bytes) {
-  std::uint32_t value = ~0u;
+std::uint32_t bundle_crc32(const std::uint8_t* data, std::size_t bytes, std::uint32_t before) {
+  std::uint32_t value = ~before;
   for (std::size_t i = 0; i < bytes; ++i) value = (value >> 8) ^ crc_table[(value ^ data[i]) & 0xff];
   return ~value;
 }

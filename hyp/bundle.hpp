@@ -51,8 +51,8 @@ static_assert(sizeof(BundleHeader) == 24 + 16 + 16 * bundle_pool_ranges + 3 * 16
   return (image_bytes + bundle_alignment - 1) / bundle_alignment * bundle_alignment;
 }
 
-// The same function as zlib's crc32(0, data, bytes).
-[[nodiscard]] std::uint32_t bundle_crc32(const std::uint8_t* data, std::size_t bytes);
+// The same function as zlib's crc32(before, data, bytes).
+[[nodiscard]] std::uint32_t bundle_crc32(const std::uint8_t* data, std::size_t bytes, std::uint32_t before = 0);
 
 enum class BundleError : std::uint32_t {
   none,

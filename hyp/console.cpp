@@ -3,8 +3,6 @@
 #include "hyp/console.hpp"
 
 #include "hyp/spinlock.hpp"
-#include "hyp/stack.h"
-#include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
 
 namespace amphion::hyp {
@@ -40,7 +38,17 @@ template <>
 
 constinit SpinLock console_lock;
 
-void put(char c) { send<board::board.uart.kind>(c); }
+}  // namespace
+
+RunLog& run_log() {
+  static constinit RunLog log;
+  return log;
+}
+
+void put(char c) {
+  run_log().put(c);
+  send<board::board.uart.kind>(c);
+}
 
 void put(const char* words) {
   for (; *words != '\0'; ++words) put(*words);
@@ -55,8 +63,6 @@ void put_decimal(u32 value) {
   if (value >= 10) put_decimal(value / 10);
   put(static_cast<char>('0' + value % 10));
 }
-
-}  // namespace
 
 Line::Line() {
   console_lock.lock();
@@ -75,37 +81,13 @@ Line& Line::operator<<(u32 number) {
   return *this;
 }
 
-void panic(const char* reason) {
-  put("\r\namphion: panic on CPU ");
-  put_decimal(Mpidr::read() & 0xff);
-  put(": ");
-  put(reason);
-  if (deepest_stack_bytes() == stack_bytes) put(" (a stack has overflowed)");
-  put("\r\n");
-  for (;;) wait_for_interrupt();
+void keep(const char* text, u32 bytes) {
+  const LockGuard guard(console_lock);
+  for (u32 i = 0; i < bytes; ++i) run_log().put(text[i]);
 }
-
-// From vectors.S: an exception inside the hypervisor. Registers r0..r12 as they were, then lr.
-extern "C" [[noreturn]] void hyp_exception(const char* kind, const u32* registers) {
-  put("\r\namphion: ");
-  put(kind);
-  put(" inside the hypervisor: HSR ");
-  put_hex(Hsr::read());
-  put(" HDFAR ");
-  put_hex(Hdfar::read());
-  put(" HIFAR ");
-  put_hex(Hifar::read());
-  put(" ELR ");
-  put_hex(ElrHyp::read());
-  put(" LR ");
-  put_hex(registers[13]);
-  for (u32 i = 0; i < 13; ++i) {
-    put(i % 6 == 0 ? "\r\namphion: r" : " r");
-    put_decimal(i);
-    put(" ");
-    put_hex(registers[i]);
-  }
-  panic("see the registers above");
+void keep_end_in_order() {
+  const LockGuard guard(console_lock);
+  run_log().end_in_order();
 }
 
 }  // namespace amphion::hyp

@@ -8,6 +8,7 @@
 #include <atomic>
 #include <span>
 
+#include "hyp/console.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/sysreg.hpp"
@@ -407,12 +408,33 @@ Result uart(Arguments args) {
   return {};
 }
 
+using Text = std::array<char, AMPHION_PAGE_BYTES>;
+
+Result last_log(Arguments args) {
+  auto* out = host_page<Text>(args.a);
+  if (out == nullptr || args.b % out->size() != 0) return {AMPHION_EINVAL};
+  const std::string_view text = run_log().last();
+  if (args.b < text.size()) text.substr(args.b).copy(out->data(), out->size());
+  return {0, static_cast<u32>(text.size())};
+}
+
+Result last_words(Arguments args) {
+  const auto* text = host_page<Text>(args.a);
+  if (args.b == 0) {
+    keep_end_in_order();
+    return {};
+  }
+  if (text == nullptr || args.b > text->size()) return {AMPHION_EINVAL};
+  keep(text->data(), args.b);
+  return {};
+}
+
 using Handler = Result (*)(Arguments);
-constexpr std::array<Handler, 22> table{info,     create,  destroy, run,     pause,   allow,      events, io_done,
-                                        irq,      page,    discard, log,     bitmap,  vcpu_get,   vcpu_set,
-                                        gic_get,  gic_set, counter, stats,   nullptr, virtio_irq, uart};
+constexpr std::array<Handler, 24> table{info,    create,  destroy, run,     pause,      allow,    events,   io_done,
+                                        irq,     page,    discard, log,     bitmap,     vcpu_get, vcpu_set, gic_get,
+                                        gic_set, counter, stats,   nullptr, virtio_irq, uart,     last_log, last_words};
 constexpr u32 yield_index = AMPHION_HC_YIELD - AMPHION_HC_INFO;  // anyone's: not in the table
-static_assert(AMPHION_HC_UART - AMPHION_HC_INFO + 1 == table.size() && table[yield_index] == nullptr);
+static_assert(AMPHION_HC_LAST_WORDS - AMPHION_HC_INFO + 1 == table.size() && table[yield_index] == nullptr);
 
 }  // namespace
 

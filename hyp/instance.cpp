@@ -4,10 +4,10 @@
 
 #include <new>
 
-#include "hyp/console.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/gic.hpp"
 #include "hyp/maintenance.hpp"
+#include "hyp/panic.hpp"
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"

@@ -8,6 +8,7 @@
 #include "hyp/console.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/instance.hpp"
+#include "hyp/panic.hpp"
 #include "hyp/psr.hpp"
 #include "hyp/stack.h"
 #include "hyp/this_board.hpp"

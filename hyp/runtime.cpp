@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What the compiler expects of a C and C++ library: memory functions, and the ends that must not be reached.
-#include "hyp/console.hpp"
+#include "hyp/panic.hpp"
 #include "hyp/types.hpp"
 
 extern "C" {

@@ -7,7 +7,11 @@
 
 namespace amphion::board {
 
-constexpr hyp::Board allwinner(const char* name, std::uint32_t cpus) {
+// The watchdog's registers, which differ: written in this order they reset the board within half a second.
+using Reset = std::array<hyp::Board::Write, 3>;
+inline constexpr std::uint32_t watchdog_restart = 0xa57 << 1 | 1;
+
+constexpr hyp::Board allwinner(const char* name, std::uint32_t cpus, const Reset& reset) {
   return {
       .name = name,
       .ram_base = 0x4000'0000,
@@ -15,6 +19,8 @@ constexpr hyp::Board allwinner(const char* name, std::uint32_t cpus) {
       .hypervisor_bytes = 0x4'0000,
       .load_address = 0x4001'0000,
       .bundle_limit = 0x4800'0000,
+      .run_log = 0x4000'c000,
+      .run_log_bytes = 0x4000,
       .uart = {.kind = hyp::Board::Uart::Kind::designware, .base = 0x01c2'8000},
       .gic = {.distributor = 0x01c8'1000,
               .cpu_interface = 0x01c8'2000,
@@ -27,6 +33,7 @@ constexpr hyp::Board allwinner(const char* name, std::uint32_t cpus) {
       .psci_cpu_on = 0x95c1'ba60,
       .psci_system_off = hyp::Board::no_function,
       .psci_system_reset = hyp::Board::no_function,
+      .reset = reset,
   };
 }
 

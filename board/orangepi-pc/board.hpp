@@ -6,6 +6,8 @@
 
 namespace amphion::board {
 
-inline constexpr hyp::Board orangepi_pc = allwinner("orangepi-pc", 4);
+inline constexpr hyp::Board orangepi_pc = allwinner(
+    "orangepi-pc", 4,
+    {{{0x01c2'0cb4, 1}, {0x01c2'0cb8, 1}, {0x01c2'0cb0, watchdog_restart}}});  // config: resets; mode; control
 
 }  // namespace amphion::board

@@ -15,6 +15,8 @@ inline constexpr hyp::Board qemu_virt{
     .hypervisor_bytes = 0x4'0000,
     .load_address = 0x4001'0000,
     .bundle_limit = 0x4800'0000,
+    .run_log = 0x4000'c000,
+    .run_log_bytes = 0x4000,
     .uart = {.kind = hyp::Board::Uart::Kind::pl011, .base = 0x0900'0000},
     .gic = {.distributor = 0x0800'0000,
             .cpu_interface = 0x0801'0000,
@@ -27,6 +29,7 @@ inline constexpr hyp::Board qemu_virt{
     .psci_cpu_on = 0x8400'0003,
     .psci_system_off = 0x8400'0008,
     .psci_system_reset = 0x8400'0009,
+    .reset = {},
 };
 
 }  // namespace amphion::board

@@ -81,6 +81,11 @@ typedef uint64_t amphion_u64;
                                                   then to set (7:0). Its line follows */
 #define AMPHION_HC_UART AMPHION_HC(0x15)     /* r1: id, r2: AMPHION_UART_*, r3: host page */
 
+#define AMPHION_HC_LAST_LOG AMPHION_HC(0x16) /* r1: host page that receives text, r2: from this byte on (multiple of 4096);
+                                                r1 <- bytes in all: what the last run said, if it was not ended in order */
+#define AMPHION_HC_LAST_WORDS AMPHION_HC(0x17) /* r1: host page with text, r2: bytes, 1..4096: kept in this run's log. r2: 0:
+                                                the board is about to be ended in order */
+
 #define AMPHION_UART_TAKE 0u /* what the guest has sent: fills struct amphion_bytes */
 #define AMPHION_UART_GIVE 1u /* bytes for the guest, from struct amphion_bytes; r1 <- how many fit. If not all did, AMPHION_RUNG_UART
                                 tells when there is room */

@@ -77,7 +77,7 @@ void check_unknown_instance() {
       CHECK_ERROR(call(function, id, 0, bounce_page()), AMPHION_ENOENT);
     }
   }
-  for (const u32 function : {AMPHION_HC_UART + 1, AMPHION_HC(0xffff), 0u, 0x8400'0007u, 0xc400'0003u, ~0u}) {
+  for (const u32 function : {AMPHION_HC_LAST_WORDS + 1, AMPHION_HC(0xffff), 0u, 0x8400'0007u, 0xc400'0003u, ~0u}) {
     CHECK_EQUAL(call(function, 1).value, psci::not_supported);
   }
 }
@@ -179,6 +179,20 @@ void check_uart_calls(u32 id) {
   CHECK_ERROR(call(AMPHION_HC_UART, id, AMPHION_UART_SET, bounce_page()), AMPHION_EINVAL);
 }
 
+void check_log_calls() {
+  check_page_argument([](u32 page) { return call(AMPHION_HC_LAST_LOG, page, 0); });
+  for (const u32 from : {1u, AMPHION_PAGE_BYTES - 1, ~0u}) {
+    CHECK_ERROR(call(AMPHION_HC_LAST_LOG, bounce_page(), from), AMPHION_EINVAL);
+  }
+  CHECK_EQUAL(must(AMPHION_HC_LAST_LOG, bounce_page(), 0), 0);  // the board was switched on just now
+  CHECK_EQUAL(must(AMPHION_HC_LAST_LOG, bounce_page(), 0u - AMPHION_PAGE_BYTES), 0);
+  check_page_argument([](u32 page) { return call(AMPHION_HC_LAST_WORDS, page, 1); });
+  for (const u32 bytes : {AMPHION_PAGE_BYTES + 1, ~0u}) {
+    CHECK_ERROR(call(AMPHION_HC_LAST_WORDS, bounce_page(), bytes), AMPHION_EINVAL);
+  }
+  for (u32 i = 0; i < 100; ++i) must(AMPHION_HC_LAST_WORDS, bounce_page(), AMPHION_PAGE_BYTES);  // more than it holds
+}
+
 // As many as there may be, and none is lost.
 void check_all_instances(u32 free_before) {
   u32 ids = 0;
@@ -215,6 +229,7 @@ void before_suite() {
   must(AMPHION_HC_DESTROY, made.second);
   CHECK_ERROR(call(AMPHION_HC_DESTROY, made.second), AMPHION_ENOENT);
   check_all_instances(free_before);
+  check_log_calls();
   say("passed all checks of the host's calls");
   say("end hypercalls off");
 }

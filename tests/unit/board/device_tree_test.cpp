@@ -142,6 +142,30 @@ TEST_P(BoardTree, HasTheConsole) {
   EXPECT_EQ(tree.text(tree.path("/chosen"), "stdout-path"), "serial0:115200n8");
 }
 
+// Registers by U-Boot's drivers/watchdog/sunxi_wdt.c: offsets in the node's region, and what a reset is.
+TEST_P(BoardTree, IsResetByItsWatchdog) {
+  constexpr std::uint32_t restart = 0xa57 << 1 | 1, enabled = 1;
+  const int old_kind = tree.compatible("allwinner,sun4i-a10-wdt"),
+            new_kind = tree.compatible("allwinner,sun6i-a31-wdt");
+  ASSERT_TRUE(old_kind >= 0 || new_kind >= 0);
+  const std::uint32_t base = tree.cells(old_kind >= 0 ? old_kind : new_kind, "reg").at(0);
+  const auto expect = [&](std::size_t i, std::uint32_t address, std::uint32_t value) {
+    EXPECT_EQ(board.reset.at(i).address, address) << i;
+    EXPECT_EQ(board.reset.at(i).value, value) << i;
+  };
+  if (old_kind >= 0) {
+    constexpr std::uint32_t resets = 2;
+    expect(0, base + 4, resets | enabled);
+    expect(1, base, restart);
+    EXPECT_EQ(board.reset[2].address, 0u);
+  } else {
+    constexpr std::uint32_t resets_all = 1;
+    expect(0, base + 0x14, resets_all);
+    expect(1, base + 0x18, enabled);
+    expect(2, base + 0x10, restart);
+  }
+}
+
 // Neither tree tells where RAM is (U-Boot adds that), but no device lies in it.
 TEST_P(BoardTree, HasNoDeviceInRam) {
   int node = 0;
