@@ -8,6 +8,7 @@
  *   mmap'ed   offset 0, its memory from ram_base on, MAP_SHARED; pages populate on touch; SIGBUS beyond the bound;
  *             right behind it, one page: the registers of its virtio slots (the register page of amphion_hypercall.h);
  *   polled    POLLIN while AMPHION_NEXT has something to report.
+ * Reading the control device gives what the board's last run said last, if that was not ended in order, else nothing.
  * All structures that the hypervisor knows are its own (amphion_hypercall.h).
  */
 #ifndef AMPHION_HOST_H

@@ -14,6 +14,7 @@
 
 #include "hypercall.h"
 #include "instance.h"
+#include "last_log.h"
 
 static DEFINE_SPINLOCK(instances_lock); /* instances[], taken in the interrupt handler */
 static struct amphion_instance *instances[AMPHION_MAX_INSTANCES + 1];
@@ -90,6 +91,7 @@ static long amphion_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 static const struct file_operations amphion_fops = {
 	.owner = THIS_MODULE,
 	.unlocked_ioctl = amphion_ioctl,
+	.read = amphion_last_log_read,
 	.llseek = no_llseek,
 };
 
@@ -119,9 +121,14 @@ static int amphion_probe(struct platform_device *pdev)
 	err = devm_request_irq(&pdev->dev, irq, amphion_event, 0, "amphion", pdev);
 	if (err)
 		return dev_err_probe(&pdev->dev, err, "event interrupt %d\n", irq);
-	err = misc_register(&amphion_device);
+	err = amphion_last_log_init();
 	if (err)
 		return err;
+	err = misc_register(&amphion_device);
+	if (err) {
+		amphion_last_log_exit();
+		return err;
+	}
 	dev_info(&pdev->dev, "%u CPUs, %u of %u pool pages free\n", info.cpus, info.pool_free_pages,
 		 info.pool_pages);
 	return 0;
@@ -130,7 +137,13 @@ static int amphion_probe(struct platform_device *pdev)
 static int amphion_remove(struct platform_device *pdev)
 {
 	misc_deregister(&amphion_device);
+	amphion_last_log_exit();
 	return 0;
+}
+
+static void amphion_shutdown(struct platform_device *pdev)
+{
+	amphion_ended_in_order();
 }
 
 /*
@@ -149,6 +162,7 @@ static struct platform_driver amphion_driver = {
 		},
 	.probe = amphion_probe,
 	.remove = amphion_remove,
+	.shutdown = amphion_shutdown,
 };
 module_platform_driver(amphion_driver);
 
