@@ -114,7 +114,7 @@ Config parse_config(std::string_view text, const std::string& file) {
     throw ConfigError(file + ": is not JSON: " + what.substr(0, what.find('\n')));
   }
   const Section section(root, file + ": ");
-  section.allow({"data", "pki", "cloud", "control", "socket", "instances"});
+  section.allow({"data", "pki", "cloud", "control", "socket", "watchdog_s", "instances"});
   Config config;
   section.text("data", config.data);
   config.pki = config.data + "/pki";
@@ -122,6 +122,7 @@ Config parse_config(std::string_view text, const std::string& file) {
   section.text("cloud", config.cloud);
   section.text("control", config.control);
   section.text("socket", config.socket);
+  config.watchdog_s = static_cast<std::uint32_t>(section.number("watchdog_s", config.watchdog_s, 0, max_watchdog_s));
   config.instances = parse_instances(root.value("instances", json()), section.at("instances"));
   return config;
 }

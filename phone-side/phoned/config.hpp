@@ -31,6 +31,7 @@ struct Config {
   std::string cloud;                     // HOST:PORT; empty: no cloud
   std::string control = "0.0.0.0:7447";  // HOST:PORT
   std::string socket = "/run/phoned.sock";
+  std::uint32_t watchdog_s = 16;  // 0: none
   std::vector<InstanceConfig> instances;
 };
 
@@ -42,6 +43,7 @@ class ConfigError : public std::runtime_error {
 
 inline constexpr std::size_t max_config_bytes = 256 * 1024;
 inline constexpr std::size_t max_instances = 8;
+inline constexpr std::uint32_t max_watchdog_s = 60;
 inline constexpr std::size_t max_cmdline_bytes = 1024;
 
 // `file` is the name that errors begin with. Throws ConfigError.

@@ -8,10 +8,13 @@
 #include <CLI/CLI.hpp>
 #include <csignal>
 #include <iostream>
+#include <optional>
 
 #include "phone-side/instance/linux_hypervisor.hpp"
 #include "phone-side/phoned/confined_instance.hpp"
+#include "phone-side/phoned/crash_log.hpp"
 #include "phone-side/phoned/phone.hpp"
+#include "phone-side/phoned/watchdog.hpp"
 
 namespace {
 
@@ -42,9 +45,51 @@ sigset_t block_signals() {
   return ends;
 }
 
+void keep_last_log(const std::string& data) {
+  const auto kept =
+      phoned::keep_last_log_once(link::real_files(), "/dev/amphion", data + "/crashes", "/run/last-log-kept");
+  if (!kept) return spdlog::error("the last run's log: {}", kept.error().text);
+  if (*kept) spdlog::warn("the board's last run was not ended in order; what it said last is in {}", **kept);
+}
+
+std::optional<phoned::Watchdog> start_watchdog(std::uint32_t seconds) {
+  if (seconds == 0) return std::nullopt;
+  auto dog = phoned::Watchdog::start("/dev/watchdog", std::chrono::seconds(seconds));
+  if (!dog) {
+    spdlog::info("{}", dog.error().text);
+    return std::nullopt;
+  }
+  spdlog::info("the watchdog resets the board after {} s without phoned", dog->timeout().count());
+  return std::move(*dog);
+}
+
+// Until a signal; meanwhile the watchdog is fed whenever phone and hypervisor have answered.
+void wait_for_end(const sigset_t& ends, phoned::Phone& phone, instance::Hypervisor& hypervisor,
+                  std::optional<phoned::Watchdog> dog) {
+  if (!dog) {
+    int signal = 0;
+    sigwait(&ends, &signal);
+    return;
+  }
+  const auto turn_ms = static_cast<long>(std::chrono::milliseconds(dog->timeout()).count() / 4);
+  const timespec turn{turn_ms / 1000, turn_ms % 1000 * 1'000'000L};
+  do {
+    phone.answer();
+    amphion_info info{};
+    if (const auto problem = hypervisor.info(info)) {
+      spdlog::error("the watchdog is not fed: {}", *problem);
+    } else {
+      dog->feed();
+    }
+  } while (sigtimedwait(&ends, nullptr, &turn) < 0);
+  dog->stop();  // the orderly end may take longer
+}
+
 int run(const Options& options) {
   const sigset_t ends = block_signals();
   phoned::Config config = phoned::read_config(options.config);
+  keep_last_log(config.data);
+  const std::uint32_t watchdog_s = config.watchdog_s;
   instance::Problem problem;
   const auto hypervisor = instance::open_hypervisor(problem);
   if (!hypervisor) throw std::runtime_error(problem.value_or("no hypervisor"));
@@ -52,8 +97,7 @@ int run(const Options& options) {
                       [] { kill(getpid(), SIGTERM); });
   phone.start();
   spdlog::info("ready");
-  int signal = 0;
-  sigwait(&ends, &signal);
+  wait_for_end(ends, phone, *hypervisor, start_watchdog(watchdog_s));
   spdlog::info("ends");
   phone.stop();
   spdlog::info("ended");

@@ -62,6 +62,11 @@ void Phone::stop() {
   for (const auto& one : slots_) one->stop();
 }
 
+void Phone::answer() {
+  (void)focused();
+  for (const auto& one : slots_) (void)one->view();
+}
+
 // ---- Keys and focus ----
 
 void Phone::keys(std::span<const Frame> frames) {
@@ -73,7 +78,8 @@ void Phone::keys(std::span<const Frame> frames) {
   const std::size_t before = focus_.focused();
   std::vector<Delivery> deliveries;
   for (const Frame& frame : frames) {
-    for (Delivery& one : frame.empty() ? focus_.release_all() : focus_.frame(frame)) deliveries.push_back(std::move(one));
+    for (Delivery& one : frame.empty() ? focus_.release_all() : focus_.frame(frame))
+      deliveries.push_back(std::move(one));
   }
   deliver(std::move(deliveries), before);
 }

@@ -30,6 +30,9 @@ class Phone : public Commands {
   void start();
   void stop();
 
+  // Returns when every part of it has answered; a phone that hangs does not.
+  void answer();
+
   // Keys of the board, also from tests; an empty frame: a keyboard went away, nobody will release its keys.
   void keys(std::span<const Frame> frames);
   [[nodiscard]] std::uint16_t control_port() const { return control_.port(); }

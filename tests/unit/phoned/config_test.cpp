@@ -39,6 +39,7 @@ TEST(Config, NamesWhatIsWrong) {
   EXPECT_TRUE(error_of("{").starts_with("c.json: is not JSON: "));
   EXPECT_EQ(error_of("{}"), "c.json: instances: must be a list of 1 to 8 instances");
   EXPECT_EQ(error_of(R"({"instancs": []})"), "c.json: instancs: unknown key");
+  EXPECT_EQ(error_of(R"({"watchdog_s": 61})"), "c.json: watchdog_s: must be a number from 0 to 60");
   EXPECT_EQ(error_of(with(R"(, "cpus": 2)")), "c.json: instances[0].cpus: unknown key");
   EXPECT_EQ(error_of(with(R"(, "vcpus": 5)")), "c.json: instances[0].vcpus: must be a number from 1 to 4");
   EXPECT_EQ(error_of(with(R"(, "vcpus": 2, "vcpus_allowed": 3)")),
