@@ -35,7 +35,8 @@ test: build ## all tests
 bench: build ## the figures: build/bench/handoff.json and a table
 	@python3 tests/bench/handoff.py
 
-bench-hyp: build ## what the hypervisor costs, in instructions: build/bench/hyp.json and a table
+bench-hyp: build ## what the hypervisor costs beside Xen, in instructions: build/bench/hyp.json and tables (12 min)
+	@toolchain/bench.sh
 	@toolchain/build.sh test-module bench-load
 	@python3 tests/bench/hyp.py
 

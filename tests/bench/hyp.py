@@ -1,12 +1,14 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: Apache-2.0
-"""What the hypervisor costs, in instructions: writes build/bench/hyp.json and prints a table with the figures to reach
-and those of Xen 4.17 and Xvisor, measured in the same way.
+"""What the hypervisor costs, in instructions, beside Debian's Xen: writes build/bench/hyp.json and prints three tables.
+tests/bench/README.md says what the figures mean.
 
 QEMU counts: under icount with one physical CPU an instruction takes one nanosecond of the machine's clock, and a run
 repeats to the byte. Caches, TLB misses and stage 2 walks cost nothing there.
 """
 
+import argparse
+import concurrent.futures
 import json
 import os
 import pathlib
@@ -14,28 +16,37 @@ import re
 import struct
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cache" / "amphion"))
 QEMU = CACHE / "qemu-clone" / "bin" / "qemu-system-arm"
 KERNEL = CACHE / "kernel" / "zImage"
+XEN = CACHE / "bench" / "xen"
+VERSIONS = CACHE / "stamps" / "bench"  # of the packages that are measured or compared with
 OUT = ROOT / "build" / "bench" / "hyp"
 RESULT = ROOT / "build" / "bench" / "hyp.json"
 GUESTS = ROOT / "build" / "hyp" / "tests" / "hyp"
 IMAGE = ROOT / "build" / "hyp" / "hyp" / "amphion-hyp-qemu-virt.bin"
 
 TREE = ROOT / "build" / "pc" / "tests" / "bench" / "hyp" / "hyp-tree"
-INSTANCE_MIB = 128  # as host-init has it
+GUEST_MIB = 128  # of every Linux that is measured; host-init has it, too
+SHIFTED_MIB = 136  # its page allocator begins elsewhere
 BOARD_MIB, HOST_MIB, GUESTS_MIB = 1024, 256, 2 * 192  # the board, of it the host (make-bundle), and figures.cpp's instances
 START = 0x4020_0000  # where the bare machine's first instructions lie: behind QEMU's own device tree, below the kernel
+XEN_MODULES = 0x7000_0000  # beside QEMU's tree and Xen itself: kernel and initramfs of Xen's domains
 
+VIRT = "virt,gic-version=2,highmem=off,dtb-randomness=off"
 DETERMINISTIC = ["-icount", "shift=0,sleep=off", "-seed", "1", "-rtc", "base=2026-01-01T00:00:00,clock=vm"]
 TICK_NS = 16  # of the board's counter, 62.5 MHz
-QUIET = "console=ttyAMA0 quiet cryptomgr.notests apparmor=0 audit=0 panic=-1 norandmaps"
-LOAD = "console=ttyAMA0 norandmaps panic=-1 cryptomgr.notests"
+GUEST_WORDS = "norandmaps panic=-1 cryptomgr.notests"
+HOST_WORDS = f"console=ttyAMA0 quiet apparmor=0 audit=0 {GUEST_WORDS}"
 LIMIT_S = 900  # says "it hangs", never "it is slow"
 
-# name, unit, to reach, Xen, Xvisor (None: not measured), what it is
+ALL = "operations,openssl,hackbench,sleep,kernel,serial,console"
+QUIET_ALL = "operations,openssl,hackbench,sleep,kernel"  # no consoles: what stands beside says nothing either
+
+# name, unit, to reach, Xen and Xvisor as measured earlier (HYP-FACTS; None: not measured), what it is
 FIGURES = [
     ("null_hypercall", "instructions", 300, 541, 469, "PSCI_VERSION by HVC, loop included"),
     ("gicd_read", "instructions", 400, 753, 773, "GICD_TYPER, loop included"),
@@ -46,8 +57,8 @@ FIGURES = [
     ("sleep_1ms_contended_ms", "ms", 1.2, 4.150, None, "the same beside an instance that spins, mean"),
     ("ipi_wait_busy_ms", "ms", 2, 20.0, None, "smp_call_function_single(wait) to a busy vCPU on the same CPU, longest of 50"),
     ("pl011_line", "instructions", 50000, 117876, 162972, "64 bytes to the serial port, drained"),
-    ("vconsole_line", "instructions", 25000, None, None, "64 bytes to the virtio console"),
-    ("device_access", "instructions", 15000, None, None, "a register of the device model, read by Debian's kernel"),
+    ("vconsole_line", "instructions", 25000, 24584, None, "64 bytes to the paravirtual console (Xen: dom0's)"),
+    ("device_access", "instructions", 15000, None, None, "a register of the device model, read by Debian's kernel (Xen: of its own vpl011)"),
     ("memory_kept_bytes", "bytes", (2 << 20) + (GUESTS_MIB << 20) // 400, 15488 << 10, None,
      "neither the host's nor free nor guests', with two populated instances of 192 MiB; tables of 0.25 % of them added"),
     ("image_bytes", "bytes", 131072, 884744, 1535836, "the flat image, zeros included"),
@@ -55,11 +66,22 @@ FIGURES = [
     ("boot_ms", "ms", 10, 263.4, None, "reset to the host's first instruction, without checking and copying the bundle"),
     ("boot_whole_ms", "ms", None, None, None, "the same with both, bundle of the usual size"),
     ("worst_ratio", "ratio", 1.005, 1.096, 1.251, "unprivileged operations, instance over bare machine"),
+    ("host_worst_ratio", "ratio", None, None, None, "the same, host instance over bare machine"),
+    ("shifted_worst_ratio", "ratio", None, None, None, "the same, bare machine with other memory over bare machine: what layout alone does"),
+    ("not_repeated", "values", 0, None, None, "values of the two set-ups that were run twice and differ"),
 ]
+# Part of the tables and not of worst_ratio: what a device, a kernel or another program adds.
+PRIVILEGED = {"empty_loop", "read_MIDR", "read_ID_MMFR3", "cntvct_read", "gicd_read_TYPER", "gicd_read_ISENABLER1",
+              "gicd_write_ISENABLER0_0", "psci_version", "self_ipi", "device_access", "pl011_line", "vconsole_line",
+              "sleep_1ms_best", "ipi_wait_busy"}
+PROGRAMS = {"openssl_sha256_1KiB", "openssl_aes128gcm_1KiB", "openssl_rsa2048_sign", "openssl_rsa2048_verify", "hackbench"}
 
 
-NOT_UNPRIVILEGED = {"sleep_1ms_best", "sleep_1ms_mean", "self_ipi", "device_access", "pl011_line"}
+class Failed(Exception):
+    """A set-up did not give its values; the text says which and where to look."""
 
+
+# ---- running ----
 
 def bundle(out: pathlib.Path, kernel: pathlib.Path, initrd: pathlib.Path | str, bootargs: str) -> pathlib.Path:
     subprocess.run([ROOT / "board/qemu-virt/bundle.sh", out, "--kernel", kernel, "--initrd", initrd, "--cpus", "1",
@@ -67,30 +89,36 @@ def bundle(out: pathlib.Path, kernel: pathlib.Path, initrd: pathlib.Path | str, 
     return out
 
 
-def run(name: str, machine: str, *words) -> str:
-    """Boots, waits for the machine to switch itself off, and returns what it said on its serial port."""
+def run(name: str, machine: str, *words, until: str | None = None) -> str:
+    """Boots, waits for the machine to switch itself off or to say `until`, and returns what its serial port said."""
     log = OUT / f"{name}.log"
-    print(f"[bench] {name}", file=sys.stderr, flush=True)
+    begin = time.monotonic()
     with log.open("wb") as said:
-        done = subprocess.run([QEMU, "-M", f"virt,gic-version=2,highmem=off,dtb-randomness=off,{machine}", "-cpu",
-                               "cortex-a7", "-smp", "1", "-nodefaults", "-display", "none", "-serial", "stdio",
-                               "-no-reboot", *DETERMINISTIC, *map(str, words)],
-                              stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT, timeout=LIMIT_S)
+        board = subprocess.Popen([QEMU, "-M", f"{VIRT},{machine}", "-cpu", "cortex-a7", "-smp", "1", "-nodefaults",
+                                  "-display", "none", "-serial", "stdio", "-no-reboot", *DETERMINISTIC,
+                                  *map(str, words)], stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
+        try:
+            while board.poll() is None and not (until and until in log.read_text(errors="replace")):
+                if time.monotonic() - begin > LIMIT_S:
+                    raise Failed(f"{name} has not ended after {LIMIT_S} s, see {log}")
+                time.sleep(0.2)
+        finally:
+            board.kill()
+            board.wait()
     text = log.read_text(errors="replace")
-    if done.returncode != 0 or "panic" in text.lower().replace("panic=-1", ""):
-        sys.exit(f"bench: {name} went wrong, see {log}")
+    if re.search(r"panic(?!=)", text) or (board.returncode != 0 and not (until and until in text)):
+        raise Failed(f"{name} went wrong, see {log}")
+    print(f"[bench] {name:<14} {time.monotonic() - begin:5.0f} s", file=sys.stderr, flush=True)
     return text
-
-
-def board(name: str, image: pathlib.Path) -> str:
-    return run(name, "virtualization=on", "-m", str(BOARD_MIB), "-kernel", image)
 
 
 def linux_values(text: str) -> dict[str, float]:
     return {name: float(value) for name, value in re.findall(r"value (\w+) ([\d.]+)", text)}
 
 
-def bare_guests() -> dict[str, float]:
+# ---- set-ups ----
+
+def test_guests() -> dict[str, float]:
     """Guests without an operating system, under the bare host of tests/hyp."""
     # As large as the phone's usual bundle, for what is checked and copied takes its time.
     load = OUT / "usual-size"
@@ -107,16 +135,15 @@ def bare_guests() -> dict[str, float]:
             "memory_kept_bytes": kept}
 
 
-def in_instance(name: str, load: str, beside: str = "", vcpus: int = 1) -> dict[str, float]:
-    words = f"{QUIET} vcpus={vcpus} load={load}" + (f" beside={beside}" if beside else "")
-    return linux_values(board(name, bundle(OUT / f"{name}.bundle", KERNEL, OUT / "host.cpio.lz4", words)))
+def board(name: str, image: pathlib.Path) -> str:
+    return run(name, "virtualization=on", "-m", str(BOARD_MIB), "-kernel", image)
 
 
-def on_bare_machine(load: str) -> dict[str, float]:
+def on_bare_machine(name: str, load: str, mib: int = GUEST_MIB) -> dict[str, float]:
     """The same device tree as an instance has, everything at the same addresses."""
-    initrd, tree, start = OUT / "load.cpio", OUT / "machine.dtb", OUT / "start.bin"
-    done = subprocess.run([TREE, str(INSTANCE_MIB), str(initrd.stat().st_size), f"{LOAD} bench={load}", tree], check=True,
-                          capture_output=True, text=True)
+    initrd, tree, start = OUT / "load.cpio", OUT / f"{name}.dtb", OUT / f"{name}.start"
+    done = subprocess.run([TREE, str(mib), str(initrd.stat().st_size), f"console=ttyAMA0 {GUEST_WORDS} bench={load}", tree],
+                          check=True, capture_output=True, text=True)
     kernel_at, tree_at, initrd_at = map(int, done.stdout.split())
     # mov r0, #0; mvn r1, #0; ldr r2, =tree_at; ldr pc, =kernel_at
     start.write_bytes(struct.pack("<6I", 0xe3a00000, 0xe3e01000, 0xe59f2000, 0xe59ff000, tree_at, kernel_at))
@@ -124,8 +151,78 @@ def on_bare_machine(load: str) -> dict[str, float]:
     for file, address in ((KERNEL, kernel_at), (tree, tree_at), (initrd, initrd_at)):
         words += ["-device", f"loader,file={file},addr={address:#x},force-raw=on"]
     words += ["-device", f"loader,file={start},addr={START:#x},cpu-num=0,force-raw=on"]
-    return linux_values(run("bare", "virtualization=off", "-m", str(INSTANCE_MIB), *words))
+    return linux_values(run(name, "virtualization=off", "-m", str(mib), *words))
 
+
+def in_host(name: str, load: str) -> dict[str, float]:
+    """The host instance itself, in as much memory as the others have."""
+    words = f"console=ttyAMA0 mem={GUEST_MIB}M {GUEST_WORDS} bench={load}"
+    return linux_values(board(name, bundle(OUT / f"{name}.bundle", KERNEL, OUT / "load.cpio", words)))
+
+
+def in_instance(name: str, load: str, beside: str = "", vcpus: int = 1) -> dict[str, float]:
+    words = f"{HOST_WORDS} vcpus={vcpus} load={load}" + (f" beside={beside}" if beside else "")
+    return linux_values(board(name, bundle(OUT / f"{name}.bundle", KERNEL, OUT / "host.cpio.lz4", words)))
+
+
+def xen_domain(load: str, vcpus: int = 1) -> tuple[str, dict[str, str]]:
+    """A domU as Xen's device tree describes it (docs/misc/arm/device-tree/booting.txt)."""
+    return load, {"compatible": '"xen,domain"', "#address-cells": "<2>", "#size-cells": "<2>", "cpus": f"<{vcpus}>",
+                  "memory": f"<0 {GUEST_MIB << 10:#x}>", "vpl011": ""}
+
+
+def under_xen(name: str, dom0: str | None, *domains, until: str | None = None) -> dict[str, float]:
+    """Xen with a dom0, or with domUs and none; each has the kernel and the initramfs that the others have."""
+    initrd = OUT / "load.cpio"
+    files = [("kernel", KERNEL, XEN_MODULES), ("ramdisk", initrd, XEN_MODULES + (16 << 20))]
+
+    def modules(bootargs: str) -> str:
+        return "".join(f'module@{at:x} {{ compatible = "multiboot,{kind}", "multiboot,module"; '
+                       f"reg = <0 {at:#x} 0 {file.stat().st_size:#x}>; "
+                       + (f'bootargs = "{bootargs}"; ' if kind == "kernel" else "") + "}; " for kind, file, at in files)
+
+    xen_words = f"console=dtuart dtuart=/pl011@9000000 dom0_mem={GUEST_MIB}M dom0_max_vcpus=1"
+    inside = f'#address-cells = <2>; #size-cells = <2>; xen,xen-bootargs = "{xen_words}"; '
+    if dom0 is not None:
+        inside += modules(f"console=hvc0 {GUEST_WORDS} bench={dom0}")
+    for number, (load, properties) in enumerate(domains):
+        words = f"console=ttyAMA0 {GUEST_WORDS} bench={load}"
+        inside += (f"domU{number} {{ " + "".join(f"{key} = {value}; " if value else f"{key}; " for key, value in properties.items())
+                   + modules(words) + "}; ")
+    tree = OUT / f"{name}.dtb"
+    subprocess.run([QEMU, "-M", f"{VIRT},virtualization=on,dumpdtb={tree}", "-cpu", "cortex-a7", "-smp", "1", "-m", "1024",
+                    "-nodefaults", "-display", "none"], check=True, capture_output=True)
+    source = subprocess.run(["dtc", "-q", "-I", "dtb", "-O", "dts", tree], check=True, capture_output=True, text=True).stdout
+    subprocess.run(["dtc", "-q", "-I", "dts", "-O", "dtb", "-o", tree], check=True, text=True,
+                   input=source + "/ { chosen { " + inside + "}; };")
+    words = ["-m", "1024", "-kernel", XEN, "-dtb", tree]
+    for _, file, at in files:
+        words += ["-device", f"loader,file={file},addr={at:#x},force-raw=on"]
+    return linux_values(run(name, "virtualization=on", *words, until=until))
+
+
+# Without a dom0 nobody switches the board off when a domain has ended.
+ENDED = "reboot: Power down"
+SETUPS = {
+    "guests": test_guests,
+    "bare": lambda: on_bare_machine("bare", ALL),
+    "shifted": lambda: on_bare_machine("shifted", ALL, SHIFTED_MIB),
+    "host": lambda: in_host("host", ALL),
+    "alone": lambda: in_instance("alone", ALL),
+    "idle": lambda: in_instance("idle", QUIET_ALL, beside="idle"),
+    "busy": lambda: in_instance("busy", QUIET_ALL, beside="spin"),
+    "two": lambda: in_instance("two", "kernel", vcpus=2),
+    "dom0": lambda: under_xen("dom0", ALL),
+    "domU": lambda: under_xen("domU", None, xen_domain(ALL), until=ENDED),
+    "domU-busy": lambda: under_xen("domU-busy", None, xen_domain("sleep"), xen_domain("spin"), until=ENDED),
+    "domU-two": lambda: under_xen("domU-two", None, xen_domain("kernel", 2), until=ENDED),
+    "bare-again": lambda: on_bare_machine("bare-again", ALL),
+    "alone-again": lambda: in_instance("alone-again", ALL),
+}
+COLUMNS = ["shifted", "host", "alone", "idle", "busy", "dom0", "domU"]  # as ratios to bare
+
+
+# ---- figures ----
 
 def code_lines() -> int:
     count = 0
@@ -138,20 +235,51 @@ def code_lines() -> int:
     return count
 
 
-def measure() -> tuple[dict[str, float], dict[str, float]]:
-    values = bare_guests()
-    parts = "operations,sleep,kernel,serial,console"
-    bare, alone = on_bare_machine(parts), in_instance("alone", parts)
-    ratios = {name: alone[name] / bare[name] for name in bare if name not in NOT_UNPRIVILEGED}
-    values |= {name: alone[name] for name in ("self_ipi", "device_access", "pl011_line", "vconsole_line")}
-    values["sleep_1ms_excess"] = alone["sleep_1ms_mean"] - bare["sleep_1ms_mean"]
-    values["worst_ratio"] = max(ratios.values())
-    values["sleep_1ms_contended_ms"] = in_instance("contended", "sleep", beside="spin")["sleep_1ms_mean"] / 1e6
-    values["ipi_wait_busy_ms"] = in_instance("two", "kernel", vcpus=2)["ipi_wait_busy"] / 1e6
+def worst(found: dict, setup: str) -> float | None:
+    return max((found[setup][name] / value for name, value in found["bare"].items()
+                if name not in PRIVILEGED | PROGRAMS and found[setup].get(name)), default=None)
+
+
+def excess(found: dict, setup: str) -> float | None:
+    both = [found[one].get("sleep_1ms_mean") for one in (setup, "bare")]
+    return both[0] - both[1] if all(both) else None
+
+
+def scaled(value: float | None, by: float) -> float | None:
+    return None if value is None else value / by
+
+
+def ours(found: dict) -> dict[str, float | None]:
+    alone = found["alone"]
+    values = dict(found["guests"]) | {name: alone.get(name) for name in ("self_ipi", "device_access", "pl011_line",
+                                                                        "vconsole_line")}
+    values["sleep_1ms_excess"] = excess(found, "alone")
+    values["sleep_1ms_contended_ms"] = scaled(found["busy"].get("sleep_1ms_mean"), 1e6)
+    values["ipi_wait_busy_ms"] = scaled(found["two"].get("ipi_wait_busy"), 1e6)
     values["image_bytes"] = IMAGE.stat().st_size
     values["code_lines"] = code_lines()
-    return values, ratios
+    for name, setup in (("worst_ratio", "alone"), ("host_worst_ratio", "host"), ("shifted_worst_ratio", "shifted")):
+        values[name] = worst(found, setup)
+    twice = [(found[one], found[f"{one}-again"]) for one in ("bare", "alone")]
+    if all(first and again for first, again in twice):
+        values["not_repeated"] = sum(first.get(name) != again.get(name) for first, again in twice
+                                     for name in first.keys() | again.keys())
+    return values
 
+
+def xens(found: dict) -> dict[str, float | None]:
+    """What is measured of it in this run; of a domU, but for the paravirtual console."""
+    guest = found["domU"]
+    values = {"null_hypercall": guest.get("psci_version"), "gicd_read": guest.get("gicd_read_TYPER"),
+              "self_ipi": guest.get("self_ipi"), "sleep_1ms_excess": excess(found, "domU"),
+              "sleep_1ms_contended_ms": scaled(found["domU-busy"].get("sleep_1ms_mean"), 1e6),
+              "ipi_wait_busy_ms": scaled(found["domU-two"].get("ipi_wait_busy"), 1e6),
+              "pl011_line": guest.get("pl011_line"), "vconsole_line": found["dom0"].get("vconsole_line"),
+              "device_access": guest.get("device_access"), "worst_ratio": worst(found, "domU")}
+    return {name: value for name, value in values.items() if value is not None}
+
+
+# ---- what is told ----
 
 def shown(value: float | None) -> str:
     if value is None:
@@ -159,19 +287,81 @@ def shown(value: float | None) -> str:
     return f"{value:,.3f}" if value < 100 else f"{value:,.0f}"
 
 
-def main() -> int:
-    subprocess.run([ROOT / "tests/bench/hyp/pack.sh", OUT], check=True)
-    values, ratios = measure()
-    RESULT.write_text(json.dumps([{"name": name, "value": values[name], "unit": unit, "how": how}
-                                  for name, unit, _, _, _, how in FIGURES], indent=2) + "\n")
-    print(f"{'':24}{'Amphion':>12} {'reach':>10} {'Xen':>12} {'Xvisor':>12}")
+def to_reach(name: str, reach: float | None, values: dict) -> float | None:
+    """A ratio cannot be asked to be smaller than what the layout of memory alone does."""
+    return max(reach, values["shifted_worst_ratio"] or 0) if name == "worst_ratio" else reach
+
+
+def print_operations(found: dict):
+    print(f"\n{'instructions an operation':26}{'bare':>11}  ratio to the bare machine:" + "\n" + " " * 37
+          + "".join(f"{column:>9}" for column in COLUMNS))
+    for name, bare in found["bare"].items():
+        if name in PRIVILEGED:
+            continue
+        ratios = (found[column].get(name) for column in COLUMNS)
+        print(f"{name:26}{shown(bare):>11}" + "".join(f"{value / bare:9.3f}" if value else f"{'-':>9}" for value in ratios))
+    columns = ["bare"] + COLUMNS[1:]
+    print(f"\n{'instructions':26}" + "".join(f"{column:>11}" for column in columns))
+    for name in sorted(PRIVILEGED, key=lambda one: found["alone"].get(one, 0)):
+        if any(name in found[column] for column in columns):
+            print(f"{name:26}" + "".join(f"{shown(found[column].get(name)):>11}" for column in columns))
+
+
+def print_figures(values: dict, xen_now: dict):
+    print(f"\n{'':24}{'Amphion':>12} {'reach':>10} {'Xen':>12} {'Xvisor':>12}")
     for name, unit, reach, xen, xvisor, _ in FIGURES:
-        missed = "  MISSED" if reach is not None and values[name] > reach else ""
-        print(f"{name:24}{shown(values[name]):>12} {shown(reach):>10} {shown(xen):>12} {shown(xvisor):>12}  {unit}{missed}")
-    worst = sorted(ratios.items(), key=lambda item: -item[1])[:5]
-    print("worst ratios: " + ", ".join(f"{name} {ratio:.4f}" for name, ratio in worst))
-    print(f"{RESULT.relative_to(ROOT)} written; doorbell is not measured: there is none yet")
-    return 0
+        value, limit = values.get(name), to_reach(name, reach, values)
+        verdict = "  NOT MEASURED" if value is None else "  MISSED" if limit is not None and value > limit else ""
+        earlier = "" if name in xen_now or xen is None else "*"
+        print(f"{name:24}{shown(value):>12} {shown(limit):>10} {shown(xen_now.get(name, xen)) + earlier:>12} "
+              f"{shown(xvisor) + ('' if xvisor is None else '*'):>12}  {unit}{verdict}")
+    print("* measured earlier, in the same way; what has none is of this run")
+
+
+def entries(found: dict, values: dict, xen_now: dict) -> list[dict]:
+    told = [{"name": name, "value": values.get(name), "unit": unit, "how": how, "reach": to_reach(name, reach, values),
+             "xen": xen_now.get(name, xen), "xen_measured": "in this run" if name in xen_now else "earlier",
+             "xvisor": xvisor} for name, unit, reach, xen, xvisor, how in FIGURES]
+    told += [{"name": f"{setup}.{name}", "value": value, "unit": "instructions", "how": "one operation, middle batch"}
+             for setup in ["bare"] + COLUMNS for name, value in found[setup].items()]
+    versions = dict(line.split(" ", 1) for line in VERSIONS.read_text().splitlines()[1:])
+    return told + [{"name": f"version.{package}", "value": version, "unit": "Debian package", "how": "what was measured"}
+                   for package, version in versions.items()]
+
+
+def measure(names: list[str], jobs: int) -> tuple[dict[str, dict], list[str]]:
+    """Machines that run at the same time do not feel one another: they count instructions."""
+    found, failures = {name: {} for name in SETUPS}, []
+    with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
+        running = {name: pool.submit(SETUPS[name]) for name in names}
+        for name, result in running.items():
+            try:
+                found[name] = result.result()
+            except (Failed, subprocess.CalledProcessError, KeyError) as error:
+                failures.append(f"{name}: {error}")
+    return found, failures
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("setups", nargs="*", metavar="SETUP", help=f"only bare and these, of: {' '.join(SETUPS)}")
+    parser.add_argument("--jobs", type=int, default=min(2, os.cpu_count() or 1), help="machines at a time (%(default)s)")
+    arguments = parser.parse_args()
+    if unknown := set(arguments.setups) - SETUPS.keys():
+        parser.error(f"no set-up is called {', '.join(sorted(unknown))}")
+    subprocess.run([ROOT / "tests/bench/hyp/pack.sh", OUT], check=True)
+    names = ["bare", *(name for name in arguments.setups if name != "bare")] if arguments.setups else list(SETUPS)
+    print(f"[bench] {len(names)} set-ups, {arguments.jobs} at a time", file=sys.stderr, flush=True)
+    found, failures = measure(names, arguments.jobs)
+    values, xen_now = ours(found), xens(found)
+    print_operations(found)
+    print_figures(values, xen_now)
+    if not arguments.setups:
+        RESULT.write_text(json.dumps(entries(found, values, xen_now), indent=2) + "\n")
+        print(f"{RESULT.relative_to(ROOT)} written; doorbell is not measured: there is none yet")
+    for failure in failures:
+        print(f"bench: {failure}", file=sys.stderr)
+    return 1 if failures else 0
 
 
 if __name__ == "__main__":

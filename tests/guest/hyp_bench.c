@@ -1,20 +1,43 @@
 // SPDX-License-Identifier: GPL-2.0-only
 /*
- * Measures what only a kernel can do, for tests/bench/hyp.py: an interrupt to oneself, a call on another CPU that
- * computes, one access to a device. Prints "value NAME NS"; loading it fails on purpose (-ECANCELED). Never part of an
- * image.
+ * Measures what only a kernel can do, for tests/bench/hyp.py: registers, the distributor, a call to
+ * the hypervisor, an interrupt to oneself, a call on another CPU that computes, one access to a
+ * device. Prints "value NAME NS"; loading it fails on purpose (-ECANCELED). Never part of an image.
  */
+#include <linux/arm-smccc.h>
 #include <linux/delay.h>
 #include <linux/io.h>
 #include <linux/irq_work.h>
 #include <linux/kthread.h>
 #include <linux/ktime.h>
 #include <linux/module.h>
+#include <linux/of.h>
+#include <linux/of_address.h>
 #include <linux/smp.h>
 
-#define PL011_BASE 0x09000000 /* the phone machine's, and QEMU's virt's */
+#define GICD_TYPER 0x004
+#define GICD_ISENABLER0 0x100
+#define GICD_ISENABLER1 0x104
 #define PL011_FR 0x18
+#define PSCI_VERSION 0x84000000
 #define TIMES 1000
+
+/* With the loop: two instructions or so. */
+#define MEASURE(name, action)                                                                  \
+	do {                                                                                   \
+		u64 begin_ = ktime_get_ns();                                                   \
+		int n_;                                                                        \
+		for (n_ = 0; n_ < TIMES; n_++) {                                               \
+			action;                                                                \
+		}                                                                              \
+		pr_info("value " name " %llu.0\n", div_u64(ktime_get_ns() - begin_, TIMES));   \
+	} while (0)
+
+#define READ_CP15(words)                                                                       \
+	do {                                                                                   \
+		u32 value_;                                                                    \
+		asm volatile("mrc p15, " words : "=r"(value_));                                \
+	} while (0)
 
 static atomic_t taken = ATOMIC_INIT(0);
 
@@ -23,34 +46,72 @@ static void count(struct irq_work *work)
 	atomic_inc(&taken);
 }
 
+static void __iomem *map_of(const char *const *kinds)
+{
+	struct device_node *node;
+
+	for (; *kinds; kinds++) {
+		node = of_find_compatible_node(NULL, NULL, *kinds);
+		if (node)
+			return of_iomap(node, 0);
+	}
+	return NULL;
+}
+
+static void measure_registers(void)
+{
+	MEASURE("empty_loop", barrier());
+	MEASURE("read_MIDR", READ_CP15("0, %0, c0, c0, 0"));
+	MEASURE("read_ID_MMFR3", READ_CP15("0, %0, c0, c1, 7"));
+	MEASURE("cntvct_read", {
+		u64 value_;
+		asm volatile("mrrc p15, 1, %Q0, %R0, c14" : "=r"(value_));
+	});
+}
+
+static void measure_distributor(void)
+{
+	static const char *const kinds[] = {"arm,cortex-a15-gic", "arm,gic-400", NULL};
+	void __iomem *gicd = map_of(kinds);
+
+	if (!gicd)
+		return;
+	MEASURE("gicd_read_TYPER", readl_relaxed(gicd + GICD_TYPER));
+	MEASURE("gicd_read_ISENABLER1", readl_relaxed(gicd + GICD_ISENABLER1));
+	MEASURE("gicd_write_ISENABLER0_0", writel_relaxed(0, gicd + GICD_ISENABLER0));
+	iounmap(gicd);
+}
+
+static void measure_hypercall(void)
+{
+	struct arm_smccc_res res;
+
+	MEASURE("psci_version", arm_smccc_hvc(PSCI_VERSION, 0, 0, 0, 0, 0, 0, 0, &res));
+}
+
 static void measure_self_ipi(void)
 {
 	struct irq_work work;
-	u64 begin;
-	int n;
+	int before;
 
 	init_irq_work(&work, count);
-	begin = ktime_get_ns();
-	for (n = 0; n < TIMES; n++) {
+	MEASURE("self_ipi", {
+		before = atomic_read(&taken);
 		irq_work_queue(&work);
-		while (atomic_read(&taken) == n)
+		while (atomic_read(&taken) == before)
 			cpu_relax();
-	}
-	pr_info("value self_ipi %llu.0\n", div_u64(ktime_get_ns() - begin, TIMES));
+	});
 }
 
+/* Nobody's registers are read where Xen has the board's UART for itself. */
 static void measure_device_access(void)
 {
-	void __iomem *uart = ioremap(PL011_BASE, PAGE_SIZE);
-	u64 begin;
-	int n;
+	static const char *const kinds[] = {"arm,pl011", "arm,sbsa-uart", NULL};
+	void __iomem *uart = map_of(kinds);
 
 	if (!uart)
 		return;
-	begin = ktime_get_ns();
-	for (n = 0; n < TIMES; n++)
-		readl(uart + PL011_FR);
-	pr_info("value device_access %llu.0\n", div_u64(ktime_get_ns() - begin, TIMES));
+	MEASURE("device_access", readl(uart + PL011_FR));
 	iounmap(uart);
 }
 
@@ -91,6 +152,9 @@ static void measure_call_to_busy(void)
 
 static int __init hyp_bench_init(void)
 {
+	measure_registers();
+	measure_distributor();
+	measure_hypercall();
 	measure_self_ipi();
 	measure_device_access();
 	if (num_online_cpus() > 1)

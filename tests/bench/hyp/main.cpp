@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // hyp-load: process 1 of the Linux that tests/bench/hyp.py boots. The kernel's command line says what is measured
-// (bench=operations,serial,console,sleep,kernel,spin); results are printed as "value NAME NS"; then it switches the
-// machine off.
+// (bench=operations,openssl,hackbench,serial,console,sleep,kernel,spin,idle); results are printed as "value NAME NS";
+// then it switches the machine off.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
@@ -20,9 +20,15 @@ struct Part {
   const char* name;
   void (*run)();
 };
-constexpr std::array parts{Part{"operations", bench::measure_operations}, Part{"serial", bench::measure_serial},
-                           Part{"console", bench::measure_console},       Part{"sleep", bench::measure_sleep},
-                           Part{"kernel", bench::measure_kernel},         Part{"spin", bench::spin_forever}};
+constexpr std::array parts{Part{"operations", bench::measure_operations},
+                           Part{"openssl", bench::measure_openssl},
+                           Part{"hackbench", bench::measure_hackbench},
+                           Part{"serial", bench::measure_serial},
+                           Part{"console", bench::measure_console},
+                           Part{"sleep", bench::measure_sleep},
+                           Part{"kernel", bench::measure_kernel},
+                           Part{"spin", bench::spin_forever},
+                           Part{"idle", bench::idle_forever}};
 
 std::string asked() {
   const char* words = std::getenv("bench");  // the kernel gives what it does not know to process 1
@@ -47,6 +53,7 @@ int main() {
   const int console = open("/dev/console", O_RDWR);
   bench::require(console >= 0, "/dev/console");
   for (int fd = 0; fd < 3; ++fd) dup2(console, fd);
+  bench::touch_memory();
   std::printf("bench begins\n");
   for (const Part& part : parts)
     if (has(asked(), part.name)) part.run();

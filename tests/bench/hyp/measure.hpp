@@ -58,10 +58,14 @@ void measure(const char* name, Action action) {
 }
 
 void measure_operations();  // unprivileged: the ratio to the bare machine is what a hypervisor costs
+void measure_openssl();
+void measure_hackbench();
 void measure_serial();
 void measure_console();
 void measure_sleep();
 void measure_kernel();  // by the module hyp_bench
+void touch_memory();    // all that is free, once: nobody's first touch is measured later
 void spin_forever();
+void idle_forever();
 
 }  // namespace bench

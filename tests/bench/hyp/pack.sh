@@ -3,7 +3,7 @@
 # What tests/bench/hyp.py boots: OUT/load.cpio, the initramfs that is measured (on the bare machine and in instances), and
 # OUT/host.cpio.lz4, that of the host instance, whose /init runs the instances that the kernel's command line asks for:
 # vcpus=N load=PARTS [beside=PARTS]
-# Usage: tests/bench/hyp/pack.sh OUT   (after toolchain/build.sh phone module test-module)
+# Usage: tests/bench/hyp/pack.sh OUT   (after toolchain/bench.sh, toolchain/build.sh phone module test-module)
 . "$(dirname "$0")/../../../toolchain/common.sh"
 . "$TOOLCHAIN_DIR/rootfs.sh"
 
@@ -17,7 +17,10 @@ pack() {  # as archive; without the time of packing, which would be another run
 }
 
 pack_load() {  # tree
-  mkdir -p "$1"/{bin,dev,proc,tmp,modules}
+  mkdir -p "$1"/{bin,dev,etc,lib,proc,tmp,modules}
+  cp "$AMPHION_CACHE/bench/"{openssl,hackbench} "$1/bin/"
+  cp "$AMPHION_CACHE/bench/openssl.cnf" "$1/etc/"
+  cp "$AMPHION_CACHE/bench/lib/"* "$1/lib/"
   arm-linux-gnueabihf-strip -o "$1/init" "$ROOT_DIR/build/phone/tests/bench/hyp/hyp-load"
   cp "$AMPHION_CACHE/rootfs/packages/bin/busybox" "$1/bin/busybox"
   find "$KERNEL_DIR/modules" \( -name virtio_mmio.ko -o -name virtio_console.ko \) -exec cp {} "$1/modules/" \;
