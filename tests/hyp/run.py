@@ -41,7 +41,7 @@ def boot(cpus: int, bundle: pathlib.Path) -> subprocess.Popen:
                    check=True, stdout=subprocess.DEVNULL)
     return subprocess.Popen([QEMU, "-M", "virt,gic-version=2,virtualization=on,highmem=off", "-cpu",
                              "cortex-a7", "-smp", str(cpus), "-m", "1024", "-nodefaults", "-display", "none", "-serial",
-                             "stdio", "-kernel", bundle],
+                             "stdio", "-no-reboot", "-kernel", bundle],
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
