@@ -11,8 +11,8 @@
 #include "hypercall.h"
 #include "last_log.h"
 
-#define WORDS_ORDER 1
-#define WORDS_BYTES (PAGE_SIZE << WORDS_ORDER) /* of the newest messages */
+#define WORDS_ORDER 0
+#define WORDS_BYTES (PAGE_SIZE << WORDS_ORDER) /* of the newest messages: half of what is kept */
 
 static char *words; /* made early: nothing can be allocated in a panic */
 
