@@ -42,6 +42,10 @@ constexpr std::array types{
     TypeInfo{"ConsoleData", 17 * kib},
     TypeInfo{"ScreenOpen", 256},
     TypeInfo{"ScreenData", 640 * kib},  // 640 x 480 x 2 bytes that do not compress
+    TypeInfo{"PairRequest", 1 * kib},
+    TypeInfo{"PairGrant", 16 * kib},
+    TypeInfo{"Unpair", 16},
+    TypeInfo{"Unpaired", 16},
 };
 static_assert(types.size() == std::variant_size_v<Message>);
 

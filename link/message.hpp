@@ -13,11 +13,11 @@
 
 namespace amphion::link {
 
-using Message =
-    std::variant<pb::Hello, pb::Keepalive, pb::Error, pb::Offer, pb::Accept, pb::Blocks, pb::BlocksAck, pb::Prepare,
-                 pb::Prepared, pb::Commit, pb::Committed, pb::Abort, pb::UndockRequest, pb::UndockProgress,
-                 pb::UndockRefused, pb::InputEvents, pb::InputAck, pb::StatusQuery, pb::StatusReply, pb::ConsoleOpen,
-                 pb::ConsoleClose, pb::ConsoleData, pb::ScreenOpen, pb::ScreenData>;
+using Message = std::variant<pb::Hello, pb::Keepalive, pb::Error, pb::Offer, pb::Accept, pb::Blocks, pb::BlocksAck,
+                             pb::Prepare, pb::Prepared, pb::Commit, pb::Committed, pb::Abort, pb::UndockRequest,
+                             pb::UndockProgress, pb::UndockRefused, pb::InputEvents, pb::InputAck, pb::StatusQuery,
+                             pb::StatusReply, pb::ConsoleOpen, pb::ConsoleClose, pb::ConsoleData, pb::ScreenOpen,
+                             pb::ScreenData, pb::PairRequest, pb::PairGrant, pb::Unpair, pb::Unpaired>;
 
 // A frame's type is 1 + the message's position above. Append only.
 using MessageType = std::uint16_t;

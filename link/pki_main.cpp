@@ -20,11 +20,11 @@ int report(const Status& status) {
 }
 
 Status create_all(const std::string& folder, const std::string& authority, const std::string& cloud,
-                  const std::string& phone) {
-  if (Status s = amphion::link::create_authority(folder, authority); !s.ok()) return s;
+                  const std::string& phone, std::int64_t at) {
+  if (Status s = amphion::link::create_authority(folder, authority, at); !s.ok()) return s;
   for (const auto& [role, name] :
        {std::pair{Role::cloud, cloud}, {Role::phone, phone}, {Role::owner, std::string("owner")}}) {
-    if (Status s = amphion::link::issue_certificate(folder, {.role = role, .name = name}); !s.ok()) return s;
+    if (Status s = amphion::link::issue_certificate(folder, {.role = role, .name = name, .at = at}); !s.ok()) return s;
   }
   return {};
 }
@@ -46,6 +46,7 @@ int main(int argc, char** argv) {
   create->add_option("--authority", authority, "the authority's name");
   create->add_option("--cloud", cloud, "the cloud's name");
   create->add_option("--phone", phone, "the phone's name");
+  create->add_option("--at", options.at, "as if it were then, in seconds since 1970 (for tests)");
 
   const std::map<std::string, Role> roles{{"cloud", Role::cloud}, {"phone", Role::phone}, {"owner", Role::owner}};
   CLI::App* issue = app.add_subcommand("issue", "one more certificate of an authority");
@@ -63,6 +64,6 @@ int main(int argc, char** argv) {
   } catch (const CLI::ParseError& error) {
     return app.exit(error) == 0 ? 0 : 2;
   }
-  if (create->parsed()) return report(create_all(folder, authority, cloud, phone));
+  if (create->parsed()) return report(create_all(folder, authority, cloud, phone, options.at));
   return report(amphion::link::issue_certificate(folder, options, stem));
 }

@@ -7,9 +7,7 @@
 #include <mbedtls/ctr_drbg.h>
 #include <mbedtls/entropy.h>
 #include <mbedtls/error.h>
-#include <mbedtls/oid.h>
 #include <mbedtls/ssl.h>
-#include <mbedtls/x509_crt.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <sys/socket.h>
@@ -19,11 +17,11 @@
 #include <array>
 #include <atomic>
 #include <cerrno>
-#include <cstdio>
 #include <cstring>
 #include <mutex>
 
 #include "link/socket.hpp"
+#include "link/x509.hpp"
 
 namespace amphion::link {
 namespace {
@@ -33,7 +31,10 @@ using Milliseconds = std::chrono::milliseconds;
 constexpr std::array<int, 4> suites{MBEDTLS_TLS_ECDHE_ECDSA_WITH_CHACHA20_POLY1305_SHA256,
                                     MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256,
                                     MBEDTLS_TLS_ECDHE_ECDSA_WITH_AES_256_GCM_SHA384, 0};
-constexpr unsigned char alert_certificate_required = 116;  // TLS 1.3's name for what 1.2 has no word for
+constexpr std::array<int, 2> code_suites{MBEDTLS_TLS_ECDHE_PSK_WITH_CHACHA20_POLY1305_SHA256, 0};
+constexpr std::array<int, 5> both_suites{suites[0], suites[1], suites[2], code_suites[0], 0};
+constexpr std::string_view code_identity = "amphion-code-1";  // what the key was made from; says nothing else
+constexpr unsigned char alert_certificate_required = 116;     // TLS 1.3's name for what 1.2 has no word for
 constexpr std::size_t flush_above_bytes = 64u << 10;
 
 std::string failure_text(int code) {
@@ -51,6 +52,8 @@ struct Context {
   mbedtls_x509_crt certificate;
   mbedtls_pk_context key;
   mbedtls_ssl_config config;
+  Identity identity;
+  CodeKey code_key;
 
   Context() {
     mbedtls_entropy_init(&entropy);
@@ -71,62 +74,94 @@ struct Context {
     mbedtls_entropy_free(&entropy);
   }
 
-  Status load(const Identity& identity) {
-    int failure = mbedtls_x509_crt_parse_file(&authority, identity.authority.c_str());
+  Status load() {
+    int failure = parse(authority, identity.authority);
     if (failure != 0) return unreadable("authority", identity.authority, failure);
     if (identity.certificate.empty()) return {};
-    failure = mbedtls_x509_crt_parse_file(&certificate, identity.certificate.c_str());
+    failure = parse(certificate, identity.certificate);
     if (failure != 0) return unreadable("certificate", identity.certificate, failure);
-    failure = mbedtls_pk_parse_keyfile(&key, identity.key.c_str(), nullptr);
+    failure = is_pem(identity.key)
+                  ? mbedtls_pk_parse_key(&key, bytes_of(identity.key), identity.key.size() + 1, nullptr, 0)
+                  : mbedtls_pk_parse_keyfile(&key, identity.key.c_str(), nullptr);
     if (failure != 0) return unreadable("key", identity.key, failure);
     if (mbedtls_pk_check_pair(&certificate.pk, &key) != 0) {
-      return {ErrorCode::invalid, identity.key + " is not the key of " + identity.certificate};
+      return {ErrorCode::invalid, name_of(identity.key) + " is not the key of " + name_of(identity.certificate)};
     }
     return {};
   }
 
-  Status configure(const Identity& identity, int endpoint) {
-    if (Status s = load(identity); !s.ok()) return s;
+  Status configure(const Identity& with, int endpoint) {
+    identity = with;
+    if (Status s = load(); !s.ok()) return s;
+    if (Status s = begin(endpoint); !s.ok()) return s;
+    const int failure = identity.certificate.empty() ? 0 : mbedtls_ssl_conf_own_cert(&config, &certificate, &key);
+    if (failure != 0) return {ErrorCode::io, "cannot set up TLS: " + failure_text(failure)};
+    mbedtls_ssl_conf_ciphersuites(&config, suites.data());
+    mbedtls_ssl_conf_ca_chain(&config, &authority, nullptr);
+    mbedtls_ssl_conf_authmode(&config, MBEDTLS_SSL_VERIFY_REQUIRED);
+    return {};
+  }
+
+  // Server: newcomers, too.
+  void let_in(CodeKey by) {
+    code_key = std::move(by);
+    mbedtls_ssl_conf_psk_cb(&config, find_key, this);
+    mbedtls_ssl_conf_ciphersuites(&config, both_suites.data());
+  }
+
+  // Client: by a code and nothing else.
+  Status configure_code(const std::string& secret) {
+    if (Status s = begin(MBEDTLS_SSL_IS_CLIENT); !s.ok()) return s;
+    const int failure =
+        mbedtls_ssl_conf_psk(&config, bytes_of(secret), secret.size(), bytes_of(code_identity), code_identity.size());
+    if (failure != 0) return {ErrorCode::io, "cannot set up TLS: " + failure_text(failure)};
+    mbedtls_ssl_conf_ciphersuites(&config, code_suites.data());
+    return {};
+  }
+
+ private:
+  static int parse(mbedtls_x509_crt& into, const std::string& from) {
+    return is_pem(from) ? mbedtls_x509_crt_parse(&into, bytes_of(from), from.size() + 1)
+                        : mbedtls_x509_crt_parse_file(&into, from.c_str());
+  }
+
+  static int find_key(void* self, mbedtls_ssl_context* ssl, const unsigned char* name, std::size_t size) {
+    if (std::string_view(reinterpret_cast<const char*>(name), size) != code_identity) return -1;
+    const auto key = static_cast<Context*>(self)->code_key();
+    return key ? mbedtls_ssl_set_hs_psk(ssl, bytes_of(*key), key->size()) : -1;
+  }
+
+  Status begin(int endpoint) {
     int failure = mbedtls_ctr_drbg_seed(&random, mbedtls_entropy_func, &entropy, nullptr, 0);
     if (failure == 0) {
       failure =
           mbedtls_ssl_config_defaults(&config, endpoint, MBEDTLS_SSL_TRANSPORT_STREAM, MBEDTLS_SSL_PRESET_DEFAULT);
     }
-    if (failure == 0 && !identity.certificate.empty()) failure = mbedtls_ssl_conf_own_cert(&config, &certificate, &key);
     if (failure != 0) return {ErrorCode::io, "cannot set up TLS: " + failure_text(failure)};
     mbedtls_ssl_conf_min_version(&config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
     mbedtls_ssl_conf_max_version(&config, MBEDTLS_SSL_MAJOR_VERSION_3, MBEDTLS_SSL_MINOR_VERSION_3);
-    mbedtls_ssl_conf_ciphersuites(&config, suites.data());
-    mbedtls_ssl_conf_ca_chain(&config, &authority, nullptr);
-    mbedtls_ssl_conf_authmode(&config, MBEDTLS_SSL_VERIFY_REQUIRED);
     mbedtls_ssl_conf_rng(&config, mbedtls_ctr_drbg_random, &random);
     mbedtls_ssl_conf_session_tickets(&config, MBEDTLS_SSL_SESSION_TICKETS_DISABLED);
     return {};
   }
 
- private:
+  static std::string name_of(const std::string& file) { return is_pem(file) ? "(held in memory)" : file; }
   static Error unreadable(const std::string& what, const std::string& path, int failure) {
-    return {ErrorCode::not_found, "cannot read the " + what + " " + path + ": " + failure_text(failure)};
+    return {ErrorCode::not_found, "cannot read the " + what + " " + name_of(path) + ": " + failure_text(failure)};
   }
 };
 
-std::string day_of(const mbedtls_x509_time& time) {
-  char text[32];
-  std::snprintf(text, sizeof(text), "%04d-%02d-%02d", time.year, time.mon, time.day);
-  return text;
-}
-
 // Why the peer's certificate was not accepted.
-std::string refusal_text(std::uint32_t flags, const mbedtls_x509_crt* certificate) {
+std::string refusal_text(std::uint32_t flags, const Peer& peer, std::int64_t now) {
   if ((flags & MBEDTLS_X509_BADCERT_MISSING) != 0) return "the peer sent no certificate";
   if ((flags & MBEDTLS_X509_BADCERT_NOT_TRUSTED) != 0) return "the peer's certificate was issued by another authority";
   if ((flags & MBEDTLS_X509_BADCERT_EXPIRED) != 0) {
-    return "the peer's certificate has expired" +
-           (certificate != nullptr ? " (on " + day_of(certificate->valid_to) + ")" : "");
+    return "the peer's certificate has expired (on " + utc_text(peer.valid_to) + "; this clock says " + utc_text(now) +
+           ")";
   }
   if ((flags & MBEDTLS_X509_BADCERT_FUTURE) != 0) {
-    return "the peer's certificate is not valid yet" +
-           (certificate != nullptr ? " (from " + day_of(certificate->valid_from) + " on: is the clock right?)" : "");
+    return "the peer's certificate is not valid yet (from " + utc_text(peer.valid_from) + " on; this clock says " +
+           utc_text(now) + ": is it right?)";
   }
   return "the peer's certificate is not acceptable";
 }
@@ -148,6 +183,11 @@ std::string alert_text(int alert) {
     case MBEDTLS_SSL_ALERT_MSG_CERT_REVOKED:
     case MBEDTLS_SSL_ALERT_MSG_CERT_UNKNOWN:
       return refused + "it is not acceptable";
+    case MBEDTLS_SSL_ALERT_MSG_UNKNOWN_PSK_IDENTITY:
+      return "nobody waits for a one-time code there: it was used, has expired, or was tried too often; ask for a new "
+             "one";
+    case MBEDTLS_SSL_ALERT_MSG_BAD_RECORD_MAC:
+      return "the one-time code is not the one that is waited for there: look at it again";
     case MBEDTLS_SSL_ALERT_MSG_HANDSHAKE_FAILURE:
       return "the peer ended the handshake: it has no certificate, or no cipher suite in common";
     case MBEDTLS_SSL_ALERT_MSG_PROTOCOL_VERSION:
@@ -155,13 +195,6 @@ std::string alert_text(int alert) {
     default:
       return "the peer ended TLS with alert " + std::to_string(alert);
   }
-}
-
-std::string named_data(const mbedtls_x509_name& subject, const char* oid, std::size_t oid_bytes) {
-  const mbedtls_asn1_named_data* found =
-      mbedtls_asn1_find_named_data(const_cast<mbedtls_x509_name*>(&subject), oid, oid_bytes);
-  if (found == nullptr || found->val.p == nullptr) return {};
-  return {reinterpret_cast<const char*>(found->val.p), found->val.len};
 }
 
 class Connection final : public TlsStream {
@@ -179,6 +212,7 @@ class Connection final : public TlsStream {
     const int failure = mbedtls_ssl_setup(&ssl_, &context_->config);
     if (failure != 0) return {ErrorCode::io, "cannot set up TLS: " + failure_text(failure)};
     mbedtls_ssl_set_bio(&ssl_, this, buffer_out, receive_in, nullptr);
+    mbedtls_ssl_set_verify(&ssl_, judge_time, this);
     Status status = shake(deadline);
     if (status.ok()) status = identify(allowed);
     if (!status.ok()) part(deadline);
@@ -237,14 +271,30 @@ class Connection final : public TlsStream {
     socket_.shut_down();
   }
 
-  [[nodiscard]] Role peer_role() const override { return role_; }
-  [[nodiscard]] const std::string& peer_name() const override { return name_; }
+  [[nodiscard]] const Peer& peer() const override { return peer_; }
   [[nodiscard]] const std::string& peer_address() const override { return address_; }
 
  private:
   static int buffer_out(void* self, const unsigned char* bytes, std::size_t size) {
     static_cast<Connection*>(self)->out_.append(reinterpret_cast<const char*>(bytes), size);
     return static_cast<int>(size);
+  }
+
+  // The library's own look at the clock ends in 2038 on armhf. Called for the authority first, then for the peer's.
+  static int judge_time(void* self, mbedtls_x509_crt* certificate, int depth, std::uint32_t* flags) {
+    auto& connection = *static_cast<Connection*>(self);
+    const Identity& own = connection.context_->identity;
+    const std::int64_t now = own.now_s();
+    const std::int64_t from = seconds_of(certificate->valid_from);
+    const std::int64_t to = seconds_of(certificate->valid_to);
+    *flags &= ~static_cast<std::uint32_t>(MBEDTLS_X509_BADCERT_EXPIRED | MBEDTLS_X509_BADCERT_FUTURE);
+    if (now > to) *flags |= MBEDTLS_X509_BADCERT_EXPIRED;
+    if (now < from && !own.clock_may_be_late) *flags |= MBEDTLS_X509_BADCERT_FUTURE;
+    if (depth == 0) {
+      connection.peer_.valid_from = from;
+      connection.peer_.valid_to = to;
+    }
+    return 0;
   }
 
   static int receive_in(void* self, unsigned char* into, std::size_t size) {
@@ -294,25 +344,30 @@ class Connection final : public TlsStream {
   Status handshake_failed(int code) {
     if (code == MBEDTLS_ERR_SSL_NO_CLIENT_CERTIFICATE) {
       (void)mbedtls_ssl_send_alert_message(&ssl_, MBEDTLS_SSL_ALERT_LEVEL_FATAL, alert_certificate_required);
-      return {ErrorCode::refused, refusal_text(MBEDTLS_X509_BADCERT_MISSING, nullptr)};
+      return refusal(MBEDTLS_X509_BADCERT_MISSING);
     }
-    if (code == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) {
-      const mbedtls_x509_crt* peer = ssl_.session_negotiate != nullptr ? ssl_.session_negotiate->peer_cert : nullptr;
-      return {ErrorCode::refused, refusal_text(mbedtls_ssl_get_verify_result(&ssl_), peer)};
+    if (code == MBEDTLS_ERR_X509_CERT_VERIFY_FAILED) return refusal(mbedtls_ssl_get_verify_result(&ssl_));
+    if (code == MBEDTLS_ERR_SSL_UNKNOWN_IDENTITY) {
+      return {ErrorCode::refused, "the peer has a one-time code, and none is waited for"};
     }
+    if (code == MBEDTLS_ERR_SSL_INVALID_MAC) return {ErrorCode::refused, "the peer's one-time code is another"};
     return failed(code);
   }
 
-  // Who it is, by the subject that the common authority signed.
+  Error refusal(std::uint32_t flags) {
+    return {ErrorCode::refused, refusal_text(flags, peer_, context_->identity.now_s())};
+  }
+
+  // Who it is, by the subject that the common authority signed; without a certificate, by the suite that was agreed on.
   Status identify(const std::vector<Role>& allowed) {
-    const mbedtls_x509_crt* peer = mbedtls_ssl_get_peer_cert(&ssl_);
-    if (peer == nullptr) return {ErrorCode::refused, refusal_text(MBEDTLS_X509_BADCERT_MISSING, nullptr)};
-    const std::string unit =
-        named_data(peer->subject, MBEDTLS_OID_AT_ORG_UNIT, MBEDTLS_OID_SIZE(MBEDTLS_OID_AT_ORG_UNIT));
-    name_ = named_data(peer->subject, MBEDTLS_OID_AT_CN, MBEDTLS_OID_SIZE(MBEDTLS_OID_AT_CN));
+    const mbedtls_x509_crt* certificate = mbedtls_ssl_get_peer_cert(&ssl_);
+    if (certificate == nullptr) return identify_newcomer();
+    const std::string unit = unit_name(*certificate);
+    peer_.name = common_name(*certificate);
+    peer_.fingerprint = fingerprint_of(*certificate);
     for (const Role role : allowed) {
-      if (unit == text(role) && !name_.empty()) {
-        role_ = role;
+      if (role != Role::newcomer && unit == text(role) && !peer_.name.empty()) {
+        peer_.role = role;
         identified_ = true;
         return {};
       }
@@ -320,6 +375,16 @@ class Connection final : public TlsStream {
     (void)mbedtls_ssl_send_alert_message(&ssl_, MBEDTLS_SSL_ALERT_LEVEL_FATAL, MBEDTLS_SSL_ALERT_MSG_ACCESS_DENIED);
     return {ErrorCode::refused, "the peer's certificate is one of role \"" + unit.substr(0, 32) + "\", needed is \"" +
                                     std::string(text(allowed.front())) + "\""};
+  }
+
+  Status identify_newcomer() {
+    const char* suite = mbedtls_ssl_get_ciphersuite(&ssl_);
+    if (suite == nullptr || mbedtls_ssl_get_ciphersuite_id(suite) != code_suites[0]) {
+      return refusal(MBEDTLS_X509_BADCERT_MISSING);
+    }
+    peer_.role = Role::newcomer;
+    identified_ = true;
+    return {};
   }
 
   // After a failed handshake: lets the alert arrive. Closing with unread bytes would reset the connection and lose it.
@@ -352,8 +417,7 @@ class Connection final : public TlsStream {
   std::string out_;
   std::atomic<bool> closed_{false};
   bool identified_ = false;
-  Role role_ = Role::phone;
-  std::string name_;
+  Peer peer_;
 };
 
 class PendingConnection final : public TlsListener::Pending {
@@ -427,6 +491,8 @@ std::string_view text(Role role) {
       return "phone";
     case Role::owner:
       return "owner";
+    case Role::newcomer:
+      return "newcomer";
   }
   return "unknown";
 }
@@ -436,10 +502,10 @@ Identity identity_in(const std::string& folder, Role role) {
   return {folder + "/ca.crt", stem + ".crt", stem + ".key"};
 }
 
-Result<std::unique_ptr<TlsStream>> tls_connect(const Endpoint& to, const Identity& identity, Role expected,
-                                               Deadline deadline) {
-  auto context = std::make_shared<Context>();
-  if (Status s = context->configure(identity, MBEDTLS_SSL_IS_CLIENT); !s.ok()) return s.error();
+namespace {
+
+Result<std::unique_ptr<TlsStream>> connect(std::shared_ptr<Context> context, const Endpoint& to, Role expected,
+                                           Deadline deadline) {
   auto socket = tcp_connect(to, deadline);
   if (!socket) return socket.error();
   const std::string address = peer_address(*socket);
@@ -448,10 +514,26 @@ Result<std::unique_ptr<TlsStream>> tls_connect(const Endpoint& to, const Identit
   return std::unique_ptr<TlsStream>(std::move(connection));
 }
 
+}  // namespace
+
+Result<std::unique_ptr<TlsStream>> tls_connect(const Endpoint& to, const Identity& identity, Role expected,
+                                               Deadline deadline) {
+  auto context = std::make_shared<Context>();
+  if (Status s = context->configure(identity, MBEDTLS_SSL_IS_CLIENT); !s.ok()) return s.error();
+  return connect(std::move(context), to, expected, deadline);
+}
+
+Result<std::unique_ptr<TlsStream>> tls_connect_by_code(const Endpoint& to, const std::string& key, Deadline deadline) {
+  auto context = std::make_shared<Context>();
+  if (Status s = context->configure_code(key); !s.ok()) return s.error();
+  return connect(std::move(context), to, Role::newcomer, deadline);
+}
+
 Result<std::unique_ptr<TlsListener>> TlsListener::open(const Endpoint& at, const Identity& identity,
-                                                       std::vector<Role> allowed) {
+                                                       std::vector<Role> allowed, CodeKey code_key) {
   auto context = std::make_shared<Context>();
   if (Status s = context->configure(identity, MBEDTLS_SSL_IS_SERVER); !s.ok()) return s.error();
+  if (code_key) context->let_in(std::move(code_key));
   auto socket = tcp_listen(at);
   if (!socket) return socket.error();
   return std::unique_ptr<TlsListener>(

@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "link/frame.hpp"
+#include "link/pki.hpp"
 #include "tests/unit/link/world.hpp"
 
 namespace amphion::link::test {
@@ -152,6 +153,56 @@ TEST(Tls, RefusesAnExpiredCloud) {
 TEST(Tls, RefusesACloudWithoutACertificate) {
   const Texts texts = meet(good(Role::phone), none(Role::cloud));
   expect_in(texts.client, "no certificate");
+}
+
+// ---- Clocks: 1970, and after 2038 (docs/time.md) ----
+
+std::int64_t in_1970() { return 5; }
+std::int64_t in_2040() { return seconds_of(2040, 2, 29); }
+
+Identity of_2040(Role role, std::int64_t (*now_s)() = in_2040) {
+  static const std::string folder = [] {
+    const std::string path = pki_folder() + "/2040";
+    EXPECT_TRUE(create_authority(path, "later", in_2040()).ok());
+    for (const Role each : {Role::cloud, Role::phone}) {
+      EXPECT_TRUE(issue_certificate(path, {.role = each, .name = std::string(text(each)), .at = in_2040()}).ok());
+    }
+    return path;
+  }();
+  Identity identity = identity_in(folder, role);
+  identity.now_s = now_s;
+  return identity;
+}
+
+TEST(Tls, MeetsAfter2038) {
+  const Texts texts = meet(of_2040(Role::phone), of_2040(Role::cloud));
+  EXPECT_EQ(texts.server, "");
+  EXPECT_EQ(certificate_facts(of_2040(Role::phone).certificate)->from, in_2040() - 86400);
+  Identity expired = of_2040(Role::phone);
+  expired.now_s = [] { return seconds_of(2051, 1, 1); };  // from 2050 on, certificates write their dates otherwise
+  expect_in(meet(expired, of_2040(Role::cloud)).client,
+            "has expired (on 2050-02-26 00:00:00 UTC; this clock says 2051");
+}
+
+TEST(Tls, ALateClockIsSaidOrBorne) {
+  expect_in(meet(of_2040(Role::phone, in_1970), of_2040(Role::cloud)).client,
+            "not valid yet (from 2040-02-28 00:00:00 UTC on; this clock says 1970-01-01 00:00:05 UTC: is it right?)");
+  Identity late = of_2040(Role::phone, in_1970);
+  late.clock_may_be_late = true;
+  EXPECT_EQ(meet(late, of_2040(Role::cloud)).server, "");
+  late.now_s = [] { return seconds_of(2051, 1, 1); };
+  expect_in(meet(late, of_2040(Role::cloud)).client, "has expired");
+  Identity stranger = other_authority(Role::phone);
+  stranger.clock_may_be_late = true;
+  expect_in(meet(stranger, good(Role::cloud)).server, "issued by another authority");
+}
+
+TEST(Times, AreWrittenAndRead) {
+  EXPECT_EQ(utc_text(0), "1970-01-01 00:00:00 UTC");
+  EXPECT_EQ(utc_text(-1), "1969-12-31 23:59:59 UTC");
+  EXPECT_EQ(seconds_of(2038, 1, 19, 3, 14, 7), 0x7fffffff);
+  EXPECT_EQ(utc_text(std::int64_t{0x7fffffff} + 1), "2038-01-19 03:14:08 UTC");
+  EXPECT_EQ(asn1_text(seconds_of(2050, 12, 31, 23, 59, 59)), "20501231235959");
 }
 
 TEST(Tls, RefusesTheWrongRole) {
