@@ -5,6 +5,8 @@
 
 #include <stdexcept>
 
+#include "link/wall_clock.hpp"
+
 namespace amphion::cloud {
 namespace {
 
@@ -13,13 +15,14 @@ constexpr std::size_t max_instances = 64;
 }  // namespace
 
 Device::Device(std::string name, const std::filesystem::path& folder, Files& files, link::Files& small_files,
-               CloneStarter& starter, ShrinkLimits shrink_limits)
+               CloneStarter& starter, ShrinkLimits shrink_limits, std::function<link::Status()> forget)
     : name_(std::move(name)),
       folder_(folder),
       files_(files),
       small_files_(small_files),
       starter_(starter),
       shrink_limits_(shrink_limits),
+      forget_(std::move(forget)),
       records_(small_files, (folder / "records").string(), link::pb::SIDE_CLOUD) {
   files_.make_folder(folder_ / "records");
   files_.make_folder(folder_ / "instances");
@@ -94,6 +97,7 @@ void Device::serve(std::unique_ptr<link::Stream> stream, const std::string& own_
   mine.set_protocol(link::protocol_version);
   mine.set_side(link::pb::SIDE_CLOUD);
   mine.set_name(own_name);
+  mine.set_time_s(link::wall_clock_s());
   const auto claims = records_.claims();
   if (!claims) {
     spdlog::error("{}: {}", name_, claims.error().text);
@@ -147,6 +151,15 @@ void Device::end_handovers() {
     instance->clone().open_console(false);
     instance->clone().watch_screen(std::chrono::milliseconds(0));
   }
+}
+
+void Device::drop(const std::string& why) {
+  std::shared_ptr<link::Session> session;
+  {
+    const std::lock_guard lock(mutex_);
+    session = session_;
+  }
+  if (session) session->close(why);
 }
 
 void Device::close(const std::string& why) {
@@ -246,6 +259,15 @@ void Device::on(link::Session&, const link::pb::ScreenOpen& open) {
 
 void Device::on(link::Session&, const link::pb::Error& error) {
   spdlog::warn("{}: the phone says: {} {}", name_, error.instance(), error.text());
+}
+
+void Device::on(link::Session& session, const link::pb::Unpair&) {
+  const auto done = forget_ ? forget_() : link::Status(link::ErrorCode::refused, "phones are not unpaired here");
+  if (done.ok()) {
+    (void)session.send(link::pb::Unpaired());
+  } else {
+    session.close(done.error().text);
+  }
 }
 
 template <typename Other>

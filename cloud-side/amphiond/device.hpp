@@ -6,6 +6,7 @@
 #pragma once
 
 #include <condition_variable>
+#include <functional>
 #include <map>
 #include <memory>
 #include <mutex>
@@ -17,8 +18,9 @@ namespace amphion::cloud {
 class Device final : public link::Session::Handler {
  public:
   // Reads the records and recovers every instance. Throws std::runtime_error when a record is damaged.
+  // `forget`: makes durable that this phone, which asks for it, is let in no more.
   Device(std::string name, const std::filesystem::path& folder, Files& files, link::Files& small_files,
-         CloneStarter& starter, ShrinkLimits shrink_limits = {});
+         CloneStarter& starter, ShrinkLimits shrink_limits = {}, std::function<link::Status()> forget = {});
   ~Device() override;
 
   [[nodiscard]] const std::string& name() const { return name_; }
@@ -26,7 +28,9 @@ class Device final : public link::Session::Handler {
   // Serves a phone that has authenticated as this device, until its connection ends or another replaces it.
   // `own_name`: of the cloud's certificate.
   void serve(std::unique_ptr<link::Stream> stream, const std::string& own_name);
-  // Ends the session and waits for its end.
+  // Ends the session that there is.
+  void drop(const std::string& why);
+  // Ends the session and waits for its end; there is no other.
   void close(const std::string& why);
 
   [[nodiscard]] std::shared_ptr<Instance> find(const std::string& instance);
@@ -52,6 +56,7 @@ class Device final : public link::Session::Handler {
   void on(link::Session& session, const link::pb::ConsoleData& data);
   void on(link::Session& session, const link::pb::ScreenOpen& open);
   void on(link::Session& session, const link::pb::Error& error);
+  void on(link::Session& session, const link::pb::Unpair& unpair);
   template <typename Other>
   void on(link::Session& session, const Other& unexpected);
 
@@ -61,6 +66,7 @@ class Device final : public link::Session::Handler {
   link::Files& small_files_;
   CloneStarter& starter_;
   const ShrinkLimits shrink_limits_;
+  const std::function<link::Status()> forget_;
   link::Records records_;
 
   std::mutex entry_mutex_;  // one connection at a time is served

@@ -6,8 +6,10 @@
 
 #include <csignal>
 #include <cstdio>
+#include <iostream>
 
 #include "cloud-side/amphiond/admin_socket.hpp"
+#include "cloud-side/amphiond/commands.hpp"
 #include "cloud-side/amphiond/data_lock.hpp"
 #include "cloud-side/amphiond/options.hpp"
 #include "cloud-side/amphiond/qemu_clone_control.hpp"
@@ -57,7 +59,7 @@ int run(const Options& options, const sigset_t& signals) {
   PosixFiles files;
   QemuCloneStarter starter(options.qemu, options.data / "templates");
   Server server(options.data, files, link::real_files(), starter);
-  server.listen({options.listen_host, options.listen_port}, link::identity_in(options.pki.string(), link::Role::cloud));
+  server.listen({options.listen_host, options.listen_port}, options.pki.string());
   const AdminSocket admin(options.data / "admin.sock", [&](const auto& request) { return server.admin(request); });
   spdlog::info("amphiond serves phones at {}:{}, data in {}", options.listen_host, server.port(),
                options.data.string());
@@ -74,6 +76,7 @@ int run(const Options& options, const sigset_t& signals) {
 int main(int argc, char** argv) {
   const auto parsed = parse_options(argc, argv);
   if (!parsed.options) return parsed.exit_code;
+  if (parsed.options->command != Command::serve) return run_command(*parsed.options, std::cout, std::cerr);
   sigset_t signals;
   block_signals(signals);
   set_up_log(*parsed.options);

@@ -40,17 +40,30 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
   std::string listen = "127.0.0.1:7448";
   options.qemu = cache_folder() / "qemu-clone/bin/qemu-system-arm";
   CLI::App app{"Amphion's cloud server: keeps docked phone instances and runs their clones.", "amphiond"};
-  app.add_option("--data", options.data, "folder for everything that amphiond keeps")->required();
-  app.add_option("--pki", options.pki, "folder with the authority's and the cloud's certificate (amphion-pki makes it)")
-      ->required();
+  app.footer("Without a command it serves phones until SIGTERM. Exit codes: 0 done, 1 failed, 2 wrong usage.");
+  app.fallthrough();
+  app.require_subcommand(0, 1);
+  app.add_option("--data", options.data, "folder for everything that amphiond keeps");
+  app.add_option("--pki", options.pki,
+                 "folder with the authority's and the cloud's certificate (amphion-pki makes it)");
   app.add_option("--listen", listen, "address and port for phones")->capture_default_str();
   app.add_option("--qemu", options.qemu, "qemu-system-arm that runs the clones")->capture_default_str();
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
   app.add_flag("--json-log", options.json_log, "log one JSON object a line");
+  CLI::App* pair = app.add_subcommand("pair", "a one-time code by which a phone is paired with the amphiond of --data");
+  pair->add_option(
+      "--name", options.device,
+      "the phone's name; one that is known already is paired anew, and finds what it has docked [a free one]");
+  CLI::App* unpair = app.add_subcommand("unpair", "refuse a phone from now on");
+  unpair->add_option("NAME", options.device, "the phone")->required();
   try {
     app.parse(argc, argv);
+    if (options.data.empty()) throw CLI::RequiredError("--data");
+    if (pair->parsed()) options.command = Command::pair;
+    if (unpair->parsed()) options.command = Command::unpair;
+    if (options.command == Command::serve && options.pki.empty()) throw CLI::RequiredError("--pki");
     if (auto error = parse_listen(listen, options.listen_host, options.listen_port)) {
       throw CLI::ValidationError("--listen", *error);
     }

@@ -10,9 +10,13 @@
 
 namespace amphion::cloud {
 
+enum class Command { serve, pair, unpair };
+
 struct Options {
+  Command command = Command::serve;
+  std::string device;                     // pair: its name, empty: one that is free; unpair
   std::filesystem::path data;             // everything amphiond keeps
-  std::filesystem::path pki;              // authority.crt, cloud.crt, cloud.key
+  std::filesystem::path pki;              // ca.crt, cloud.crt, cloud.key; ca.key for pairing
   std::filesystem::path qemu;             // the clones' qemu-system-arm
   std::string listen_host = "127.0.0.1";  // an address, not a name
   std::uint16_t listen_port = 7448;

@@ -3,20 +3,30 @@
 
 #include <spdlog/spdlog.h>
 
+#include <array>
 #include <stdexcept>
 
-#include "cloud-side/amphiond/certificate_name.hpp"
+#include "link/frame.hpp"
+#include "link/own_addresses.hpp"
 
 namespace amphion::cloud {
 namespace {
 
 constexpr std::chrono::seconds handshake_time{10};
+constexpr std::chrono::seconds farewell_time{5};
+constexpr std::chrono::minutes code_life{10};
 constexpr std::size_t max_connections = 256;
+
+nlohmann::json failed(const std::string& why) { return {{"ok", false}, {"error", why}}; }
 
 }  // namespace
 
 Server::Server(std::filesystem::path data, Files& files, link::Files& small_files, CloneStarter& starter)
-    : data_(std::move(data)), files_(files), small_files_(small_files), starter_(starter) {
+    : data_(std::move(data)),
+      files_(files),
+      small_files_(small_files),
+      starter_(starter),
+      admissions_(small_files, (data_ / "admissions").string()) {
   files_.make_folder(data_ / "devices");
   for (const auto& name : files_.list(data_ / "devices")) {
     if (!link::valid_instance_name(name)) continue;
@@ -35,17 +45,21 @@ std::shared_ptr<Device> Server::device(const std::string& name, bool make) {
   if (stopping_) throw std::runtime_error("the cloud server stops");
   const auto found = devices_.find(name);
   if (found != devices_.end() || !make) return found == devices_.end() ? nullptr : found->second;
-  auto fresh = std::make_shared<Device>(name, data_ / "devices" / name, files_, small_files_, starter_);
+  auto fresh = std::make_shared<Device>(name, data_ / "devices" / name, files_, small_files_, starter_, ShrinkLimits{},
+                                        [this, name] { return forget(name); });
   files_.sync_folder(data_ / "devices");
   return devices_[name] = std::move(fresh);
 }
 
-void Server::listen(const link::Endpoint& at, const link::Identity& identity) {
-  auto opened = link::TlsListener::open(at, identity, {link::Role::phone});
+void Server::listen(const link::Endpoint& at, const std::string& pki) {
+  const auto identity = link::identity_in(pki, link::Role::cloud);
+  auto opened = link::TlsListener::open(at, identity, {link::Role::phone}, [this] { return desk_.key(); });
   if (!opened) throw std::runtime_error(opened.error().text);
-  auto name = certificate_name(identity.certificate);
-  if (!name) throw std::runtime_error(name.error().text);
-  own_name_ = *name;
+  auto own = link::certificate_facts(identity.certificate);
+  if (!own) throw std::runtime_error(own.error().text);
+  own_name_ = own->name;
+  pki_ = pki;
+  host_ = at.host;
   listener_ = std::move(*opened);
   acceptor_ = std::thread([this] { accept_loop(); });
 }
@@ -76,17 +90,90 @@ void Server::greet(link::TlsListener::Pending& pending) {
     spdlog::warn("{}: refused: {}", pending.peer_address(), stream.error().text);
     return;
   }
-  const std::string name = (*stream)->peer_name();
-  if (!link::valid_instance_name(name)) {
-    spdlog::warn("{}: refused: '{}' is not a device's name", pending.peer_address(), name);
+  if ((*stream)->peer_role() == link::Role::newcomer) {
+    serve_newcomer(**stream);
+  } else {
+    serve_phone(std::move(*stream));
+  }
+}
+
+void Server::serve_phone(std::unique_ptr<link::TlsStream> stream) {
+  const std::string name = stream->peer_name();
+  if (const auto admitted = admissions_.check(name, stream->peer().fingerprint); !admitted.ok()) {
+    spdlog::warn("{}: '{}' refused: {}", stream->peer_address(), name, admitted.error().text);
+    link::pb::Error error;
+    error.set_text(admitted.error().text);
+    error.set_fatal(true);
+    (void)link::write_frame(*stream, error, link::in(farewell_time));
+    std::array<std::byte, 4096> rest;  // its Hello: ending with unread bytes would lose what it is told
+    (void)stream->read(rest, link::in(farewell_time));
     return;
   }
-  spdlog::info("{}: phone '{}' has connected", pending.peer_address(), name);
+  spdlog::info("{}: phone '{}' has connected", stream->peer_address(), name);
   try {
-    device(name, true)->serve(std::move(*stream), own_name_);
+    device(name, true)->serve(std::move(stream), own_name_);
   } catch (const std::exception& error) {
     spdlog::error("{}: {}", name, error.what());
   }
+}
+
+// ---- Pairing ----
+
+void Server::serve_newcomer(link::TlsStream& stream) {
+  const auto sign = [this](const std::string& name, std::string_view key) -> link::Result<link::Issued> {
+    auto issued = link::issue_for_key(pki_, {.role = link::Role::phone, .name = name}, key);
+    if (!issued) return issued.error();
+    const auto facts = link::certificate_facts(issued->certificate);
+    if (!facts) return facts.error();
+    if (auto kept = admissions_.allow(name, facts->fingerprint); !kept.ok()) return kept.error();
+    if (const auto known = device(name, false)) known->drop("this phone is being paired anew");
+    spdlog::info("{}: a certificate was made for it by a one-time code", name);
+    return issued;
+  };
+  const auto served = link::serve_newcomer(stream, desk_, link::Role::phone, sign, link::in(handshake_time));
+  if (!served.ok()) spdlog::warn("{}: not paired: {}", stream.peer_address(), served.error().text);
+}
+
+// What a phone asks for itself, or the admin.
+link::Status Server::forget(const std::string& name) {
+  auto done = admissions_.deny(name);
+  if (done.ok()) spdlog::info("{}: unpaired", name);
+  return done;
+}
+
+std::string Server::free_name() {
+  const auto taken = [this](const std::string& name) { return admissions_.knows(name) || device(name, false); };
+  std::string name = "phone";
+  for (int n = 2; taken(name); ++n) name = "phone-" + std::to_string(n);
+  return name;
+}
+
+nlohmann::json Server::pair(const nlohmann::json& request) {
+  std::string name = request.value("name", std::string());
+  if (name.empty()) name = free_name();
+  if (!link::valid_instance_name(name)) return failed("\"" + name + "\" is no name: 1 to 32 of a-z, 0-9 and -");
+  if (!small_files_.read(pki_ + "/ca.key", 64 * 1024)) {
+    return failed(pki_ +
+                  " has no authority's key (ca.key), so no certificate can be made here: make one with amphion-pki "
+                  "where it is");
+  }
+  const auto code = desk_.open(name, code_life);
+  if (!code) return failed(code.error().text);
+  const bool local = host_ == "127.0.0.1" || host_ == "::1" || host_ == "localhost";
+  const bool everywhere = host_ == "0.0.0.0" || host_ == "::";
+  nlohmann::json hosts = nlohmann::json::array();
+  for (const auto& one : everywhere ? link::own_addresses() : std::vector<std::string>{host_}) hosts.push_back(one);
+  return {{"ok", true},     {"name", name},   {"code", code->text()}, {"minutes", code_life.count()},
+          {"port", port()}, {"hosts", hosts}, {"local", local}};
+}
+
+nlohmann::json Server::unpair(const nlohmann::json& request) {
+  const auto name = request.value("device", std::string());
+  const auto known = device(name, false);
+  if (!known && !admissions_.knows(name)) return failed("no phone is named '" + name + "'");
+  if (const auto done = forget(name); !done.ok()) return failed(done.error().text);
+  if (known) known->drop("this phone has been unpaired from this cloud");
+  return {{"ok", true}};
 }
 
 void Server::reap(bool all) {
@@ -124,7 +211,9 @@ nlohmann::json Server::admin(const nlohmann::json& request) {
   const auto what = request.value("do", std::string());
   if (what == "list") return list();
   if (what == "console") return console(request);
-  return {{"ok", false}, {"error", "unknown request '" + what + "'; known are list and console"}};
+  if (what == "pair") return pair(request);
+  if (what == "unpair") return unpair(request);
+  return {{"ok", false}, {"error", "unknown request '" + what + "'; known are list, console, pair and unpair"}};
 }
 
 nlohmann::json Server::list() {
