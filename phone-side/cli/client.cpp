@@ -37,8 +37,10 @@ std::unique_ptr<phoned::ByteStream> connect_tls(const Target& target) {
   if (!endpoint.ok()) throw ClientError("--phone " + target.phone + ": " + endpoint.error().text);
   const link::Identity identity = link::identity_in(target.pki, link::Role::owner);
   if (access(identity.certificate.c_str(), R_OK) != 0) {
-    throw ClientError("no owner certificate in " + target.pki +
-                      "; name its folder with --pki or AMPHION_PKI (make run makes one)");
+    throw ClientError(
+        "no owner certificate in " + target.pki +
+        "; name its folder with --pki or AMPHION_PKI, or get one: `amphion invite` on the phone's console, then "
+        "`amphion join` here");
   }
   auto stream = link::tls_connect(*endpoint, identity, link::Role::phone, link::in(connect_timeout));
   if (stream.ok()) return std::make_unique<phoned::LinkByteStream>(std::move(*stream));

@@ -12,6 +12,7 @@
 #include "phone-side/cli/client.hpp"
 #include "phone-side/cli/console.hpp"
 #include "phone-side/cli/format.hpp"
+#include "phone-side/cli/join.hpp"
 #include "phone-side/cli/screen.hpp"
 
 namespace amphion::cli {
@@ -26,11 +27,16 @@ struct Options {
   std::string file;
   bool as_json = false;
   bool serial = false;
+  std::string code;
+  bool force = false;
   double silence_s = 2;
 };
 
+// Said already, in the table.
+struct Unhealthy {};
+
 json request_of(const Options& options, Operation operation) {
-  return phoned::to_json({operation, options.instance, options.serial});
+  return phoned::to_json({operation, options.instance, options.serial, options.code, options.force});
 }
 
 // Progress as one line that is written over on a terminal, otherwise a line a step.
@@ -71,6 +77,12 @@ void show(const Options& options, Operation operation, std::ostream& out) {
     out << format_list(answer);
   } else if (operation == Operation::status) {
     out << format_status(answer);
+  } else if (operation == Operation::pair) {
+    out << format_paired(answer);
+  } else if (operation == Operation::unpair) {
+    out << format_unpaired(answer);
+  } else if (operation == Operation::invite) {
+    out << format_invitation(answer);
   } else {
     out << options.instance << " has the focus" << std::endl;
   }
@@ -108,11 +120,59 @@ void screen(const Options& options) {
   write_ppm(look(client), options.file);
 }
 
+void join_phone(const Options& options, std::ostream& out) {
+  const std::string phone = join(options.code, options.target.pki);
+  if (options.as_json) {
+    out << json{{"ok", true}, {"phone", phone}, {"pki", options.target.pki}}.dump() << std::endl;
+  } else {
+    out << "this computer commands the phone now; its certificate is in " << options.target.pki
+        << "\n\n    amphion --phone " << phone << " list\n\nor `export AMPHION_PHONE=" << phone << "` once"
+        << std::endl;
+  }
+}
+
+void doctor(const Options& options, std::ostream& out) {
+  Client client(connect(options.target));
+  const json answer = client.ask(request_of(options, Operation::doctor));
+  out << (options.as_json ? answer.dump() + "\n" : format_doctor(answer)) << std::flush;
+  if (answer.value("healthy", json(false)) != json(true)) throw Unhealthy();
+}
+
 CLI::App* add(CLI::App& app, Options& options, const char* name, const char* help, bool instance) {
   CLI::App* command = app.add_subcommand(name, help);
   command->add_flag("--json", options.as_json, "print the answer as JSON, one object a line");
   if (instance) command->add_option("NAME", options.instance, "the instance")->required();
   return command;
+}
+
+void add_pairing(CLI::App& app, Options& options, std::ostream& out) {
+  const auto simple = [&](Operation operation) {
+    return [&options, &out, operation] { show(options, operation, out); };
+  };
+  const auto coded = [&](const char* name, const char* help, const char* where) {
+    CLI::App* command = add(app, options, name, help, false);
+    command->add_option("CODE@HOST:PORT", options.code, where)->required();
+    return command;
+  };
+  coded("pair", "pair the phone with a cloud",
+        "the one-time code that `amphiond pair` shows in the cloud, and where that is")
+      ->callback(simple(Operation::pair));
+  CLI::App* unpair =
+      add(app, options, "unpair", "the phone and its cloud forget each other; all instances must be home", false);
+  unpair->add_flag(
+      "--force", options.force,
+      "also while an instance is docked (what it did in the cloud stays there) or the cloud cannot be told");
+  unpair->callback(simple(Operation::unpair));
+  add(app, options, "invite", "on the phone's console: a one-time code for one more computer that commands it", false)
+      ->callback(simple(Operation::invite));
+  coded("join", "make this computer one that commands a phone",
+        "the one-time code that `amphion invite` shows on the phone, and the phone's address")
+      ->callback([&options, &out] { join_phone(options, out); });
+}
+
+void add_doctor(CLI::App& app, Options& options, std::ostream& out) {
+  add(app, options, "doctor", "looks at what may be wrong, and says what to do; exit code 1 if something is", false)
+      ->callback([&options, &out] { doctor(options, out); });
 }
 
 void add_commands(CLI::App& app, Options& options, std::ostream& out) {
@@ -145,6 +205,8 @@ void add_commands(CLI::App& app, Options& options, std::ostream& out) {
   add(app, options, "dock", "move an instance to the cloud, where it goes on with more", true)
       ->callback(moving(Operation::dock));
   add(app, options, "undock", "bring an instance home", true)->callback(moving(Operation::undock));
+  add_pairing(app, options, out);
+  add_doctor(app, options, out);
 }
 
 }  // namespace
@@ -168,6 +230,8 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   } catch (const CLI::ParseError& error) {
     const int code = app.exit(error, out, err);
     return code == 0 ? exit_done : exit_usage;
+  } catch (const Unhealthy&) {
+    return exit_failed;
   } catch (const std::exception& error) {
     err << "amphion: " << error.what() << std::endl;
     return exit_failed;

@@ -5,6 +5,8 @@
 #include <array>
 #include <cstdio>
 
+#include "link/wall_clock.hpp"
+
 namespace amphion::cli {
 namespace {
 
@@ -51,6 +53,14 @@ std::string vcpus_of(const json& one) {
 std::string row(const json& one) {
   return padded(text(one, "name"), 12) + padded(text(one, "place"), 6) + padded(text(one, "state"), 14) +
          padded(flag(one, "focused") ? "*" : "", 5) + padded(vcpus_of(one), 6) + memory_of(one) + "\n";
+}
+
+// What the phone's clock says, and what was done about it.
+std::string format_time(const json& time) {
+  if (!time.contains("clock_s") || !time["clock_s"].is_number_integer()) return {};
+  std::string out = "clock: " + link::utc_text(time["clock_s"].get<std::int64_t>());
+  if (text(time, "set") != "-") out += "; it was set " + text(time, "set");
+  return out + "\n";
 }
 
 }  // namespace
@@ -101,9 +111,58 @@ std::string format_status(const json& answer) {
     if (text(one, "note") != "-") out += "\n  " + text(one, "note");
   }
   const json cloud = answer.value("cloud", json::object());
-  out += "\ncloud: " + text(cloud, "address") + ", " + (flag(cloud, "connected") ? "connected" : "not connected");
+  const std::string address = text(cloud, "address");
+  out += "\ncloud: " +
+         (address.empty() ? "none" : address + ", " + (flag(cloud, "connected") ? "connected" : "not connected"));
+  if (flag(cloud, "leaving")) out += ", being unpaired";
   if (!flag(cloud, "connected") && text(cloud, "error") != "-") out += " (" + text(cloud, "error") + ")";
-  return out + "\n";
+  return out + "\n" + format_time(answer.value("time", json::object()));
+}
+
+std::string format_paired(const json& answer) {
+  return "paired with the cloud at " + text(answer, "cloud") + "; it knows this phone as " + text(answer, "name") +
+         (flag(answer, "connected") ? ", and they are connected\n"
+                                    : ". They are not connected yet: see `amphion status`\n");
+}
+
+std::string format_unpaired(const json& answer) {
+  const std::string cloud = text(answer, "cloud");
+  if (!flag(answer, "forgotten")) {
+    return "the cloud at " + cloud +
+           " does not answer. The phone is unpaired as soon as it has told it;\n"
+           "`amphion unpair --force` forgets it now (then say `amphiond unpair NAME` there)\n";
+  }
+  if (flag(answer, "told")) return "unpaired: phone and cloud have forgotten each other\n";
+  return "unpaired, but the cloud" + (cloud.empty() ? "" : " at " + cloud) +
+         " could not be told: say `amphiond unpair NAME` there\n";
+}
+
+std::string format_invitation(const json& answer) {
+  const std::string code = text(answer, "code");
+  std::string out = "One-time code for a computer that is to command this phone, for " +
+                    std::to_string(number(answer, "minutes")) + " minutes. There:\n\n";
+  const json addresses = answer.value("addresses", json::array());
+  for (const json& one : addresses) {
+    if (one.is_string())
+      out += "    amphion join " + code + "@" + one.get<std::string>() + ":" + std::to_string(number(answer, "port")) +
+             "\n";
+  }
+  if (addresses.empty())
+    out += "    amphion join " + code + "@ADDRESS:" + std::to_string(number(answer, "port")) +
+           "\n\nThis phone has no network address now.\n";
+  return out;
+}
+
+std::string format_doctor(const json& answer) {
+  std::string out;
+  for (const json& one : answer.value("checks", json::array())) {
+    if (!one.is_object()) continue;
+    out += padded(text(one, "health"), 7) + padded(text(one, "name"), 20) + text(one, "found") + "\n";
+    const std::string advice = text(one, "advice");
+    if (!advice.empty() && advice != "-") out += std::string(9, ' ') + "-> " + advice + "\n";
+  }
+  return out + (flag(answer, "healthy") ? "nothing is wrong that a doctor could see\n"
+                                        : "something is wrong: see what is bad above\n");
 }
 
 std::string format_progress(const json& progress) {

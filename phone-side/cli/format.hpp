@@ -12,6 +12,10 @@ namespace amphion::cli {
 
 [[nodiscard]] std::string format_list(const nlohmann::json& answer);
 [[nodiscard]] std::string format_status(const nlohmann::json& answer);
+[[nodiscard]] std::string format_paired(const nlohmann::json& answer);
+[[nodiscard]] std::string format_unpaired(const nlohmann::json& answer);
+[[nodiscard]] std::string format_invitation(const nlohmann::json& answer);
+[[nodiscard]] std::string format_doctor(const nlohmann::json& answer);
 [[nodiscard]] std::string format_progress(const nlohmann::json& progress);  // one line, no newline
 [[nodiscard]] std::string format_summary(const nlohmann::json& answer);     // of a dock or undock, one line
 

@@ -2,12 +2,13 @@
 // Sessions with the cloud; see cloud_link.hpp.
 #include "phone-side/phoned/cloud_link.hpp"
 
-#include <mbedtls/oid.h>
-#include <mbedtls/x509_crt.h>
 #include <spdlog/spdlog.h>
 
 #include <algorithm>
 #include <optional>
+
+#include "link/pki.hpp"
+#include "link/wall_clock.hpp"
 
 namespace amphion::phoned {
 namespace {
@@ -21,36 +22,35 @@ constexpr std::chrono::milliseconds answer_time{1500};
 constexpr std::chrono::seconds resend_interval{1};
 constexpr std::size_t max_outbox = 4096;
 
-// The common name of our own certificate, which a Hello must carry; empty where it cannot be read.
-std::string own_name(const std::string& file) {
-  mbedtls_x509_crt certificate;
-  mbedtls_x509_crt_init(&certificate);
-  std::string name;
-  if (mbedtls_x509_crt_parse_file(&certificate, file.c_str()) == 0) {
-    for (const mbedtls_x509_name* part = &certificate.subject; part != nullptr; part = part->next) {
-      if (MBEDTLS_OID_CMP(MBEDTLS_OID_AT_CN, &part->oid) != 0) continue;
-      name.assign(part->val.p, part->val.p + part->val.len);
-    }
-  }
-  mbedtls_x509_crt_free(&certificate);
-  return name;
-}
-
 }  // namespace
 
-CloudLink::CloudLink(CloudOptions options, link::Records& records, ScreenSink screen)
-    : options_(std::move(options)), records_(records), screen_(std::move(screen)) {}
+CloudLink::CloudLink(link::Records& records, CloudEvents events) : records_(records), events_(std::move(events)) {}
 
 CloudLink::~CloudLink() { stop(); }
 
-void CloudLink::start(const std::vector<Slot*>& slots) {
+void CloudLink::start(const std::vector<Slot*>& slots, CloudTarget target) {
   for (Slot* one : slots) slots_[one->name()] = one;
-  if (options_.address.empty()) {
-    error_ = "no cloud is configured";
-    return;
-  }
+  target_ = std::move(target);
   runner_ = std::thread([this] { run(); });
   poster_ = std::thread([this] { post_loop(); });
+}
+
+void CloudLink::retarget(CloudTarget target, const std::string& why) {
+  std::shared_ptr<link::Session> session;
+  {
+    const std::lock_guard lock(mutex_);
+    target_ = std::move(target);
+    ++target_number_;
+    session = session_;
+    error_.clear();
+  }
+  news_.notify_all();
+  if (session) session->close(why);
+}
+
+bool CloudLink::await_session(link::Deadline deadline) {
+  std::unique_lock lock(mutex_);
+  return news_.wait_until(lock, deadline, [&] { return session_ != nullptr || stopping_; }) && session_ != nullptr;
 }
 
 void CloudLink::stop() {
@@ -79,46 +79,69 @@ std::shared_ptr<link::Session> CloudLink::session() const {
 
 json CloudLink::status() const {
   const std::lock_guard lock(mutex_);
-  json status{{"address", options_.address}, {"connected", session_ != nullptr}};
+  json status{{"address", target_.address}, {"connected", session_ != nullptr}};
+  if (target_.leaving) status["leaving"] = true;
   if (session_) {
     status["name"] = session_->peer().name();
     status["bytes_sent"] = session_->bytes_sent();
     status["bytes_received"] = session_->bytes_received();
   } else if (!error_.empty()) {
     status["error"] = error_;
+  } else if (target_.address.empty()) {
+    status["error"] = "this phone is paired with no cloud";
   }
   return status;
 }
 
 // ---- Connecting ----
 
-bool CloudLink::pause(std::chrono::milliseconds time) {
+// False: it ends. A new target ends the pause.
+bool CloudLink::pause(std::chrono::milliseconds time, std::uint64_t target) {
   std::unique_lock lock(mutex_);
-  return !news_.wait_for(lock, time, [&] { return stopping_; });
+  news_.wait_for(lock, time, [&] { return stopping_ || target_number_ != target; });
+  return !stopping_;
+}
+
+// The next target to connect to and its number; none: it ends.
+std::optional<std::pair<CloudTarget, std::uint64_t>> CloudLink::next_target() {
+  std::unique_lock lock(mutex_);
+  news_.wait(lock, [&] { return stopping_ || !target_.address.empty(); });
+  if (stopping_) return std::nullopt;
+  return std::pair(target_, target_number_);
 }
 
 void CloudLink::run() {
   auto wait = shortest_pause;
-  do {
+  std::uint64_t before = 0;
+  while (const auto next = next_target()) {
+    const auto& [target, number] = *next;
+    if (number != before) wait = shortest_pause;
+    before = number;
     const auto began = link::Clock::now();
-    const auto status = connect_once();
+    const auto status = connect_once(target);
     {
       const std::lock_guard lock(mutex_);
       if (stopping_) return;
-      const std::string why = status.ok() ? "" : status.error().text;
-      if (why != error_) spdlog::warn("cloud {}: {}", options_.address, why);
-      error_ = why;
+      if (target_number_ == number) {
+        const std::string why = status.ok() ? "" : status.error().text;
+        if (why != error_) spdlog::warn("cloud {}: {}", target.address, why);
+        error_ = why;
+      }
     }
     const bool lasted = link::Clock::now() - began > std::chrono::seconds(20);
     wait = lasted ? shortest_pause : std::min(wait * 2, longest_pause);
-  } while (pause(wait));
+    if (!pause(wait, number)) return;
+  }
 }
 
-link::Result<link::pb::Hello> CloudLink::hello() {
+link::Result<link::pb::Hello> CloudLink::hello(const CloudTarget& target) {
+  const auto own = link::certificate_facts(target.identity.certificate);
+  if (!own.ok()) return own.error();
   link::pb::Hello hello;
   hello.set_protocol(link::protocol_version);
   hello.set_side(link::pb::SIDE_PHONE);
-  hello.set_name(own_name(link::identity_in(options_.pki, link::Role::phone).certificate));
+  hello.set_name(own->name);
+  hello.set_time_s(link::wall_clock_s());
   auto claims = records_.claims();
   if (!claims.ok()) return claims.error();
   for (auto& claim : *claims) *hello.add_instances() = std::move(claim);
@@ -126,25 +149,55 @@ link::Result<link::pb::Hello> CloudLink::hello() {
 }
 
 // Returns when the session is over, or could not be had.
-link::Status CloudLink::connect_once() {
+link::Status CloudLink::connect_once(const CloudTarget& target) {
   for (const auto& [name, one] : slots_) one->wait_idle();  // what a broken session left under way
-  const auto endpoint = link::parse_endpoint(options_.address, 7448);
+  const auto endpoint = link::parse_endpoint(target.address, 7448);
   if (!endpoint.ok()) return endpoint.error();
-  auto stream = link::tls_connect(*endpoint, link::identity_in(options_.pki, link::Role::phone), link::Role::cloud,
-                                  link::in(connect_timeout));
+  auto stream = link::tls_connect(*endpoint, target.identity, link::Role::cloud, link::in(connect_timeout));
   if (!stream.ok()) return stream.error();
+  const link::Peer peer = (*stream)->peer();
+  events_.time(peer, 0);
   link::SessionOptions options;
-  options.expected_name = (*stream)->peer_name();
-  const auto mine = hello();
+  options.expected_name = peer.name;
+  const auto mine = hello(target);
   if (!mine.ok()) return mine.error();
+  {
+    const std::lock_guard lock(mutex_);
+    closed_ = unpaired_ = false;
+  }
   auto session = link::Session::open(std::move(*stream), *mine, *this, options);
-  if (!session.ok()) return session.error();
-  serve(*session);
+  if (!session.ok()) {
+    // It has authenticated: who leaves and is not let in any more has been forgotten.
+    if (target.leaving && session.error().code == link::ErrorCode::refused) events_.told();
+    return session.error();
+  }
+  events_.time(peer, (*session)->peer().time_s());
+  if (target.leaving) {
+    say_farewell(**session);
+  } else {
+    serve(*session, target);
+  }
   const std::lock_guard lock(mutex_);
   return {link::ErrorCode::closed, error_};
 }
 
-void CloudLink::serve(const std::shared_ptr<link::Session>& session) {
+void CloudLink::say_farewell(link::Session& session) {
+  session.start();
+  (void)session.send(link::pb::Unpair());
+  {
+    std::unique_lock lock(mutex_);
+    news_.wait_for(lock, connect_timeout, [&] { return closed_ || unpaired_ || stopping_; });
+    if (!unpaired_) {
+      lock.unlock();
+      session.close();
+      return;
+    }
+  }
+  session.close();
+  events_.told();
+}
+
+void CloudLink::serve(const std::shared_ptr<link::Session>& session, const CloudTarget& target) {
   for (const auto& [name, one] : slots_) {
     const link::pb::Claim* claim = nullptr;
     for (const auto& theirs : session->peer().instances()) {
@@ -154,13 +207,12 @@ void CloudLink::serve(const std::shared_ptr<link::Session>& session) {
   }
   {
     const std::lock_guard lock(mutex_);
-    if (stopping_) return;
-    closed_ = false;
+    if (stopping_ || target_.address != target.address || target_.leaving) return;
     error_.clear();
     outbox_.clear();
     session_ = session;
   }
-  spdlog::info("cloud {}: connected to {}", options_.address, session->peer().name());
+  spdlog::info("cloud {}: connected to {}", target.address, session->peer().name());
   session->start();
   for (const auto& [name, one] : slots_) one->session_began(*session);
   {
@@ -265,7 +317,11 @@ void CloudLink::on_message(link::Session&, link::Message message) {
   } else if (const auto* close = std::get_if<pb::ConsoleClose>(&message)) {
     if (Slot* one = slot(close->instance())) one->on_console_closed(close->reason());
   } else if (const auto* screen = std::get_if<pb::ScreenData>(&message)) {
-    screen_(screen->instance(), screen->pixels());
+    events_.screen(screen->instance(), screen->pixels());
+  } else if (std::holds_alternative<pb::Unpaired>(message)) {
+    const std::lock_guard lock(mutex_);
+    unpaired_ = true;
+    news_.notify_all();
   } else if (const auto* error = std::get_if<pb::Error>(&message)) {
     spdlog::warn("cloud: {}{}{}", error->instance(), error->instance().empty() ? "" : ": ", error->text());
   }
@@ -276,7 +332,7 @@ void CloudLink::on_closed(link::Session&, const link::Error& why) {
     const std::lock_guard lock(mutex_);
     closed_ = true;
     error_ = why.text;
-    if (!stopping_) spdlog::warn("cloud {}: the connection ended: {}", options_.address, why.text);
+    if (!stopping_) spdlog::warn("cloud {}: the connection ended: {}", target_.address, why.text);
   }
   news_.notify_all();
 }

@@ -20,7 +20,7 @@ struct Row {
   bool needs_instance;
 };
 
-constexpr std::array<Row, 10> operations{{
+constexpr std::array<Row, 14> operations{{
     {"list", Operation::list, false},
     {"status", Operation::status, false},
     {"switch", Operation::switch_to, true},
@@ -31,6 +31,10 @@ constexpr std::array<Row, 10> operations{{
     {"screen", Operation::screen, false},
     {"keys", Operation::keys, false},
     {"shutdown", Operation::shutdown, false},
+    {"pair", Operation::pair, false},
+    {"unpair", Operation::unpair, false},
+    {"invite", Operation::invite, false},
+    {"doctor", Operation::doctor, false},
 }};
 
 std::string operation_names() {
@@ -54,6 +58,12 @@ std::variant<Request, std::string> parse_request(std::string_view line) {
   const auto row = std::find_if(operations.begin(), operations.end(), [&](const Row& one) { return one.name == name; });
   if (row == operations.end()) return "unknown operation; there are: " + operation_names();
   Request request{row->operation, {}, value.value("serial", json(false)) == json(true)};
+  request.force = value.value("force", json(false)) == json(true);
+  if (row->operation == Operation::pair) {
+    const auto code = value.find("code");
+    if (code == value.end() || !code->is_string()) return std::string("\"pair\" needs a \"code\": CODE@HOST:PORT");
+    request.code = code->get<std::string>();
+  }
   if (!row->needs_instance) return request;
   const auto instance = value.find("instance");
   if (instance == value.end() || !instance->is_string()) return "\"" + name + "\" needs an \"instance\"";
@@ -68,6 +78,8 @@ json to_json(const Request& request) {
   json value{{"op", row->name}};
   if (row->needs_instance) value["instance"] = request.instance;
   if (request.serial) value["serial"] = true;
+  if (request.force) value["force"] = true;
+  if (request.operation == Operation::pair) value["code"] = request.code;
   return value;
 }
 

@@ -22,12 +22,29 @@ inline constexpr std::size_t max_console_bytes = 4096;  // of one {"data":...} l
 inline constexpr char default_port[] = "7447";
 inline constexpr char default_socket[] = "/run/phoned.sock";
 
-enum class Operation { list, status, switch_to, console, dock, undock, journal, screen, keys, shutdown };
+enum class Operation {
+  list,
+  status,
+  switch_to,
+  console,
+  dock,
+  undock,
+  journal,
+  screen,
+  keys,
+  shutdown,
+  pair,
+  unpair,
+  invite,
+  doctor
+};
 
 struct Request {
   Operation operation;
-  std::string instance;  // empty where the operation needs none
-  bool serial = false;   // console: the serial port instead of hvc0
+  std::string instance{};  // empty where the operation needs none
+  bool serial = false;     // console: the serial port instead of hvc0
+  std::string code{};      // pair: CODE@HOST:PORT
+  bool force = false;      // unpair: whatever is lost by it
 };
 
 // A line of a client: checked whole. The error is for the client.

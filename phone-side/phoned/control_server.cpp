@@ -93,7 +93,9 @@ void serve_control(ByteStream& stream, Commands& commands) {
 
 ControlServer::~ControlServer() { stop(); }
 
-void ControlServer::start() {
+void ControlServer::start(const link::Identity& identity, link::CodeDesk* newcomers, link::Sign sign) {
+  newcomers_ = newcomers;
+  sign_ = std::move(sign);
   if (!options_.socket.empty()) {
     sockaddr_un address{};
     address.sun_family = AF_UNIX;
@@ -112,8 +114,9 @@ void ControlServer::start() {
   if (options_.address.empty()) return;
   const auto endpoint = link::parse_endpoint(options_.address, 7447);
   if (!endpoint.ok()) throw std::runtime_error(endpoint.error().text);
-  auto listener =
-      link::TlsListener::open(*endpoint, link::identity_in(options_.pki, link::Role::phone), {link::Role::owner});
+  link::CodeKey code_key;
+  if (newcomers_ != nullptr) code_key = [this] { return newcomers_->key(); };
+  auto listener = link::TlsListener::open(*endpoint, identity, {link::Role::owner}, std::move(code_key));
   if (!listener.ok()) throw std::runtime_error(listener.error().text);
   listener_ = std::move(*listener);
   tls_thread_ = std::thread([this] { accept_tls(); });
@@ -147,13 +150,26 @@ void ControlServer::accept_tls() {
       continue;
     }
     auto shared = std::shared_ptr<link::TlsListener::Pending>(std::move(*pending));
-    begin([shared]() -> std::shared_ptr<ByteStream> {
-      auto stream = shared->handshake(link::in(handshake_timeout));
-      if (stream.ok()) return std::make_shared<LinkByteStream>(std::move(*stream));
-      spdlog::warn("control: {} was refused: {}", shared->peer_address(), stream.error().text);
-      return nullptr;
-    });
+    begin([this, shared] { return greet(*shared); });
   }
+}
+
+// An owner's stream; null for whom no command is taken from.
+std::shared_ptr<ByteStream> ControlServer::greet(link::TlsListener::Pending& pending) {
+  auto stream = pending.handshake(link::in(handshake_timeout));
+  if (!stream.ok()) {
+    spdlog::warn("control: {} was refused: {}", pending.peer_address(), stream.error().text);
+    return nullptr;
+  }
+  if ((*stream)->peer_role() == link::Role::owner) return std::make_shared<LinkByteStream>(std::move(*stream));
+  const auto served =
+      link::serve_newcomer(**stream, *newcomers_, link::Role::owner, sign_, link::in(handshake_timeout));
+  if (served.ok()) {
+    spdlog::warn("control: {} is an owner from now on, by a one-time code", pending.peer_address());
+  } else {
+    spdlog::warn("control: {} did not become an owner: {}", pending.peer_address(), served.error().text);
+  }
+  return nullptr;
 }
 
 void ControlServer::accept_socket() {

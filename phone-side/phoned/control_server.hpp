@@ -11,7 +11,7 @@
 #include <string>
 #include <thread>
 
-#include "link/tls.hpp"
+#include "link/pairing.hpp"
 #include "phone-side/phoned/console_hub.hpp"
 #include "phone-side/phoned/control_protocol.hpp"
 
@@ -36,8 +36,7 @@ class CommandError : public std::runtime_error {
 
 struct ControlOptions {
   std::string address;  // HOST:PORT for TLS; empty: none
-  std::string pki;
-  std::string socket;  // path; empty: none
+  std::string socket;   // path; empty: none
 };
 
 // One connection until it ends. Also what tests drive, over a stream of theirs.
@@ -48,8 +47,9 @@ class ControlServer {
   ControlServer(ControlOptions options, Commands& commands) : options_(std::move(options)), commands_(commands) {}
   ~ControlServer();
 
+  // `identity`: for TLS. `newcomers` (null: none) outlives this; `sign` makes their certificates.
   // Throws std::runtime_error with one line.
-  void start();
+  void start(const link::Identity& identity = {}, link::CodeDesk* newcomers = nullptr, link::Sign sign = {});
   void stop();
 
   [[nodiscard]] std::uint16_t port() const { return listener_ ? listener_->port() : std::uint16_t{0}; }
@@ -62,6 +62,7 @@ class ControlServer {
   };
 
   void accept_tls();
+  [[nodiscard]] std::shared_ptr<ByteStream> greet(link::TlsListener::Pending& pending);
   void accept_socket();
   // Null: too many already.
   void begin(std::function<std::shared_ptr<ByteStream>()> open);
@@ -69,6 +70,8 @@ class ControlServer {
 
   ControlOptions options_;
   Commands& commands_;
+  link::CodeDesk* newcomers_ = nullptr;
+  link::Sign sign_;
   std::unique_ptr<link::TlsListener> listener_;
   int socket_ = -1;
   std::atomic<bool> stopping_{false};

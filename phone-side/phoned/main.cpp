@@ -10,6 +10,7 @@
 #include <iostream>
 #include <optional>
 
+#include "link/wall_clock.hpp"
 #include "phone-side/instance/linux_hypervisor.hpp"
 #include "phone-side/phoned/confined_instance.hpp"
 #include "phone-side/phoned/crash_log.hpp"
@@ -26,9 +27,23 @@ struct Options {
   bool verbose = false;
 };
 
+// With a time of our own: spdlog's is the library's, which ends in 2038 (docs/time.md).
+class LogLine final : public spdlog::formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
+    const auto level = spdlog::level::to_string_view(message.level);
+    const std::string begin = link::utc_text(link::wall_clock_s()) + " phoned " +
+                              std::string(level.data(), level.size()) + ": ";
+    out.append(begin.data(), begin.data() + begin.size());
+    out.append(message.payload.data(), message.payload.data() + message.payload.size());
+    out.push_back('\n');
+  }
+  [[nodiscard]] std::unique_ptr<spdlog::formatter> clone() const override { return std::make_unique<LogLine>(); }
+};
+
 void set_up_log(bool verbose) {
   auto logger = spdlog::stderr_logger_mt("phoned");
-  logger->set_pattern("%H:%M:%S.%e phoned %l: %v");
+  logger->set_formatter(std::make_unique<LogLine>());
   logger->set_level(verbose ? spdlog::level::debug : spdlog::level::info);
   logger->flush_on(spdlog::level::debug);
   spdlog::set_default_logger(std::move(logger));

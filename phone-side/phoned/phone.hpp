@@ -4,6 +4,7 @@
 #pragma once
 
 #include <atomic>
+#include <condition_variable>
 #include <functional>
 #include <memory>
 #include <mutex>
@@ -12,18 +13,21 @@
 
 #include "phone-side/phoned/clone_screen.hpp"
 #include "phone-side/phoned/cloud_link.hpp"
+#include "phone-side/phoned/cloud_pairing.hpp"
 #include "phone-side/phoned/control_server.hpp"
 #include "phone-side/phoned/display.hpp"
 #include "phone-side/phoned/focus.hpp"
 #include "phone-side/phoned/keyboards.hpp"
+#include "phone-side/phoned/owners.hpp"
 #include "phone-side/phoned/slot.hpp"
+#include "phone-side/phoned/time_floor.hpp"
 
 namespace amphion::phoned {
 
 class Phone : public Commands {
  public:
   // `shutdown`: asked for by an owner. `make`: where instances run.
-  Phone(Config config, InstanceFactory make, std::function<void()> shutdown);
+  Phone(Config config, InstanceFactory make, std::function<void()> shutdown, BoardClock& clock = board_clock());
   ~Phone() override;
 
   // Throws std::runtime_error with one line when it cannot serve at all; a single instance's failure is its state.
@@ -50,9 +54,20 @@ class Phone : public Commands {
   void deliver(std::vector<Delivery> deliveries, std::size_t before);
   [[nodiscard]] std::vector<std::string> show(std::span<std::uint16_t> picture);
   void ask_for_screen(const std::string& instance);
+  void start_time();
+  void watch_time();
+  [[nodiscard]] CloudTarget cloud_at_start();
+  [[nodiscard]] nlohmann::json pair(const std::string& invitation);
+  [[nodiscard]] nlohmann::json unpair(bool force);
+  [[nodiscard]] nlohmann::json invite();
+  [[nodiscard]] nlohmann::json doctor();
+  [[nodiscard]] std::string away() const;
+  void left();
 
   Config config_;
   std::function<void()> shutdown_;
+  TimeFloor time_;
+  Owners owners_;
   link::Records records_;
   std::vector<std::unique_ptr<Slot>> slots_;
   CloneScreen clone_screen_;
@@ -66,6 +81,16 @@ class Phone : public Commands {
   std::shared_ptr<link::Session> screen_session_;  // in which session
 
   Display display_;
+  std::mutex pairing_mutex_;  // guards pairing_ and trouble_; one command at a time
+  std::condition_variable left_news_;
+  CloudPairing pairing_;
+  std::string pairing_trouble_;  // why its file could not be read
+
+  std::mutex watch_mutex_;  // guards watching_
+  std::condition_variable watch_news_;
+  bool watching_ = false;
+  std::thread watch_thread_;
+
   Keyboards keyboards_;
   std::thread keyboards_thread_;
   ControlServer control_;

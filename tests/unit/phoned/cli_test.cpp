@@ -34,7 +34,7 @@ class CliTest : public testing::Test {
 
   phoned::fakes::Folder folder_;
   phoned::fakes::FakeCommands commands_;
-  phoned::ControlServer server_{{"", "", folder_.path() + "/socket"}, commands_};
+  phoned::ControlServer server_{{"", folder_.path() + "/socket"}, commands_};
   std::ostringstream out_;
   std::ostringstream err_;
 };

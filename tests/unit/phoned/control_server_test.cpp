@@ -20,9 +20,8 @@ class ControlServerTest : public testing::Test {
  protected:
   void start(bool tls) {
     server_ = std::make_unique<ControlServer>(
-        ControlOptions{tls ? "127.0.0.1:" + fakes::free_port() : "", folder_.path(), folder_.path() + "/socket"},
-        commands_);
-    server_->start();
+        ControlOptions{tls ? "127.0.0.1:" + fakes::free_port() : "", folder_.path() + "/socket"}, commands_);
+    server_->start(link::identity_in(folder_.path(), link::Role::phone));
   }
   void certificates(const std::string& folder) {
     ASSERT_TRUE(link::create_authority(folder).ok());

@@ -229,6 +229,7 @@ class FakeCloud : private link::Session::Handler {
   void on_message(link::Session& session, link::Message message) override {
     if (const auto* events = std::get_if<link::pb::InputEvents>(&message)) return receive(session, *events);
     if (const auto* undock = std::get_if<link::pb::UndockRequest>(&message)) return this->undock(session, *undock);
+    if (std::holds_alternative<link::pb::Unpair>(message)) return (void)session.send(link::pb::Unpaired());
     if (const auto* query = std::get_if<link::pb::StatusQuery>(&message)) {
       link::pb::StatusReply reply;
       reply.set_query(query->query());

@@ -20,6 +20,7 @@
 
 #include "phone-side/phoned/live_instance.hpp"
 #include "phone-side/phoned/picture.hpp"
+#include "phone-side/phoned/time_floor.hpp"
 
 namespace amphion::phoned::fakes {
 
@@ -36,6 +37,14 @@ class Folder {
 
  private:
   std::string path_;
+};
+
+// This machine's clock, which no test sets.
+class StillClock final : public BoardClock {
+ public:
+  std::int64_t now_s() override { return board_clock().now_s(); }
+  std::int64_t passed_s() override { return board_clock().passed_s(); }
+  link::Status set(std::int64_t) override { return {link::ErrorCode::io, "not in a test"}; }
 };
 
 // Its memory is its own; its "guest" receives keys at once, unless `deaf`.

@@ -45,7 +45,8 @@ class RoundTrip : public testing::Test {
     config.control.clear();
     config.socket.clear();
     config.instances.push_back(fakes::small_instance("work", folder_.path() + "/template"));
-    phone_ = std::make_unique<Phone>(config, hypervisor_.factory(), [] {});
+    phone_ = std::make_unique<Phone>(
+        config, hypervisor_.factory(), [] {}, clock_);
     phone_->start();
     ASSERT_TRUE(eventually([&] { return state()["cloud"]["connected"] == true; }));
   }
@@ -99,6 +100,7 @@ class RoundTrip : public testing::Test {
   fakes::Folder folder_;
   fakes::FakeHypervisor hypervisor_;
   std::unique_ptr<fakes::FakeCloud> cloud_;
+  fakes::StillClock clock_;
   std::unique_ptr<Phone> phone_;
 };
 
@@ -179,6 +181,36 @@ TEST_F(RoundTrip, UndockBringsTheChangesHome) {
   EXPECT_LT(answer["raw_bytes"], 64u << 10) << "only what differs came";
   EXPECT_FALSE(cloud_->image.runs());
   EXPECT_EQ(refusal(Operation::undock), "work is not docked; it is on this phone");
+}
+
+TEST_F(RoundTrip, IsUnpairedOnlyWithAllAtHome) {
+  live().state = sealed_state();
+  (void)command(Operation::dock);
+  EXPECT_THAT(refusal(Operation::unpair), HasSubstr("work is not at home: `amphion undock` first"));
+  EXPECT_EQ(state()["cloud"]["connected"], true);
+  EXPECT_THAT(refusal(Operation::pair), HasSubstr("CODE@HOST:PORT"));
+  (void)command(Operation::undock);
+  EXPECT_EQ(command(Operation::unpair)["told"], true);
+  EXPECT_EQ(state()["cloud"]["address"], "");
+  EXPECT_FALSE(std::filesystem::exists(folder_.path() + "/phone.key"));
+  EXPECT_EQ(refusal(Operation::unpair), "this phone is paired with no cloud");
+  EXPECT_THAT(refusal(Operation::dock), HasSubstr("cloud"));
+  EXPECT_EQ(state_of(), "running");
+}
+
+TEST_F(RoundTrip, WhoWasCutOffWhileItLeftGoesOnLeaving) {
+  stop();
+  const std::string address = "127.0.0.1:" + std::to_string(cloud_->port());
+  ASSERT_TRUE(CloudPairing(link::real_files(), folder_.path(), address, folder_.path()).leave().ok());
+  Config config;
+  config.data = config.pki = folder_.path();
+  config.control.clear();
+  config.socket.clear();
+  config.instances.push_back(fakes::small_instance("work", folder_.path() + "/template"));
+  phone_ = std::make_unique<Phone>(
+      config, hypervisor_.factory(), [] {}, clock_);
+  phone_->start();
+  EXPECT_TRUE(eventually([&] { return state()["cloud"]["address"] == ""; }));
 }
 
 TEST_F(RoundTrip, SecondDockSendsOnlyWhatDiffers) {
