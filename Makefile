@@ -22,7 +22,7 @@ stop: ## end the phone and the cloud server that `make run` started
 demo: build ## the main job as a scripted scenario: dock, work in the cloud, come home
 	@python3 tests/e2e/demo.py
 
-image: ## the SD card of a board: BOARD=cubieboard2 or orangepi-pc, CLOUD=HOST:PORT, PKI=FOLDER (docs/boards.md)
+image: ## the SD card of a board: BOARD=cubieboard2 or orangepi-pc (docs/boards.md)
 	@grep -qs FIRMWARE= "board/$(BOARD)/recipe.sh" || { echo "make image: say BOARD=cubieboard2 or BOARD=orangepi-pc" >&2; exit 2; }
 	@$(MAKE) --no-print-directory build
 	@toolchain/build.sh boards

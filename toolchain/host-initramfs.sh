@@ -20,6 +20,11 @@ pack() {
   cp -a "$AMPHION_CACHE/rootfs/host-common/." "$tree/"
   cp -r "$TOOLCHAIN_DIR/rootfs/host/." "$tree/"
   cp "$TOOLCHAIN_DIR/rootfs/host-init" "$tree/init"
+  if [ -n "${FIRMWARE:-}" ]; then
+    no_default_password "$tree"
+  else  # it never leaves the emulator: a root shell on its serial console
+    sed -i 's|^serial-console:.*|serial-console::askfirst:-/bin/sh|' "$tree/etc/inittab"
+  fi
   # shellcheck disable=SC2086
   install_modules "$tree" $HOST_MODULES
   install_program "$tree" phoned usr/sbin
@@ -34,6 +39,13 @@ pack() {
   fi
   mkdir -p "$(dirname "$OUT")"
   archive "$tree" "$OUT" lz4 -l -9 -q -c
+}
+
+# What goes onto a card has no password; the first login sets one (rootfs/card/bin/login).
+no_default_password() {  # tree
+  rm -f "$1/bin/login"
+  cp -r "$TOOLCHAIN_DIR/rootfs/card/." "$1/"
+  chmod 600 "$1/etc/shadow"
 }
 
 install_program() {  # tree, name, folder

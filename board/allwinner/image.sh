@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # The SD card of an Allwinner board as one image: U-Boot, boot script and bundle, data partition. README.md beside this
 # file shows the layout. Made without root, mounts or loop devices; the file is sparse.
-# Usage: board/allwinner/image.sh BOARD OUT CONFIG PKI_FOLDER [MiB]   (MiB: the whole card, a power of two; default 2048)
+# Usage: board/allwinner/image.sh BOARD OUT CONFIG PKI_FOLDER [MiB]   (MiB: the whole card, a power of two; default 2048;
+# PKI_FOLDER empty: no certificate, the phone will be paired)
 . "$(dirname "$0")/../../toolchain/common.sh"
 
 [ $# -ge 4 ] || die "usage: board/allwinner/image.sh BOARD OUT CONFIG PKI_FOLDER [MiB]"
@@ -39,6 +40,22 @@ END
   mkimage -A arm -T script -C none -n amphion -d "$work/boot.cmd" "$work/boot/boot.scr" >/dev/null || die "mkimage failed"
 }
 
+# The instances' disk without the password that the emulated ones have: the first login sets one.
+make_guest_disk() {
+  local card=$TOOLCHAIN_DIR/rootfs/card
+  cp --sparse=always "$AMPHION_CACHE/rootfs/guest-disk.ext4" "$work/guest-disk.ext4"
+  chmod 600 "$work/guest-disk.ext4"
+  debugfs -w -f - "$work/guest-disk.ext4" >"$work/debugfs.log" 2>&1 <<END
+rm /etc/shadow
+write $card/etc/shadow /etc/shadow
+sif /etc/shadow mode 0100600
+rm /bin/login
+write $card/bin/login /bin/login
+sif /bin/login mode 0100755
+END
+  e2fsck -fn "$work/guest-disk.ext4" >/dev/null 2>&1 || die "the instances' disk cannot be made: $(cat "$work/debugfs.log")"
+}
+
 write_card() {
   truncate -s "${SIZE_MIB}M" "$OUT.new"
   sfdisk -q "$OUT.new" <<END
@@ -50,11 +67,13 @@ END
   # U-Boot's ext4 reads neither checksums of metadata nor 64-bit block numbers.
   mke2fs -q -t ext4 -L amphion-boot -m 0 -O ^metadata_csum,^64bit,^has_journal -d "$work/boot" \
     -E "root_owner=0:0,offset=$((BOOT_MIB << 20))" "$OUT.new" "${BOOT_SIZE_MIB}M" || die "the boot partition cannot be made"
-  "$ROOT_DIR/emulator/data-image.sh" "$work/data" "$CONFIG" "$PKI" $((SIZE_MIB - DATA_MIB))
+  "$ROOT_DIR/emulator/data-image.sh" "$work/data" "$CONFIG" "$PKI" $((SIZE_MIB - DATA_MIB)) \
+    "$work/guest-disk.ext4"
   dd if="$work/data" of="$OUT.new" bs=1M seek=$DATA_MIB conv=notrunc,sparse status=none || die "is the disk full?"
 }
 
 mkdir -p "$(dirname "$OUT")"
 make_boot_files
+make_guest_disk
 write_card
 mv "$OUT.new" "$OUT"

@@ -153,10 +153,38 @@ class ImageOfABoard:
         self.assertRegex(text, r"bootz 0x[0-9a-f]{8} - ")
 
     def test_the_data_partition_has_what_the_phone_needs_and_no_other_key(self):
-        self.assertEqual(self.image.names(1, "/"), {"phoned.json", "pki", "images"})
+        self.assertEqual(self.image.names(1, "/"), {"phoned.json", "pki", "images", "clock"})
         self.assertEqual(self.image.read(1, "/phoned.json").decode(), self.image.config)
         self.assertEqual(self.image.names(1, "/pki"), {"ca.crt", "phone.crt", "phone.key"})
         self.assertEqual(self.image.names(1, "/images"), {"zImage", "guest-initramfs.cpio.gz", "guest-disk.ext4"})
+
+    def test_nobody_gets_in_without_having_set_a_password(self):
+        """Neither into the host instance nor into the instances: no password comes with the image, and no shell without."""
+        host = pathlib.Path(self.scratch.name) / f"{self.board}.host"
+        with subprocess.Popen(["lz4", "-dc", rigs.ROOT / "build" / "phone" / f"host-{self.board}.cpio.lz4"],
+                              stdout=subprocess.PIPE) as unpacked:
+            host.mkdir()
+            rigs.run("cpio", "--quiet", "-idm", "etc/*", "bin/login", cwd=host, stdin=unpacked.stdout)
+        disk = self.image.folder / "guest-disk"
+        disk.write_bytes(self.image.read(1, "/images/guest-disk.ext4"))
+        rigs.run("e2fsck", "-fn", disk)
+        readers = {"host": lambda file: (host / file).read_text(),
+                   "instance": lambda file: rigs.run("debugfs", "-R", f"cat /{file}", disk).stdout}
+        ours = (rigs.ROOT / "toolchain" / "rootfs" / "card" / "bin" / "login").read_text()
+        for name, read in readers.items():
+            with self.subTest(name):
+                for line in read("etc/shadow").splitlines():
+                    self.assertRegex(line, r"^[a-z]+:[*!]", "a password, or none, comes with the image")
+                users = [line.split(":") for line in read("etc/passwd").splitlines()]
+                self.assertEqual([user[:2] for user in users], [["root", "x"]])
+                self.assertEqual(read("bin/login"), ours)
+                started = [line for line in read("etc/inittab").splitlines() if not line.startswith("#")]
+                for line in started:
+                    self.assertNotRegex(line, r"/bin/(ba|da|a)?sh\b|askfirst|getty.* (-n|-l|--autologin)", "a shell without a login")
+                self.assertTrue(any("getty" in line for line in started))
+
+    def test_the_phones_clock_is_not_before_the_image(self):
+        self.assertLess(abs(int(self.image.read(1, "/clock")) - self.image.path.stat().st_mtime), 3600)
 
     def test_the_host_has_drivers_for_its_devices(self):
         tree = DeviceTree(rigs.CACHE / "boards" / "dtb" / self.tree)
@@ -168,6 +196,15 @@ class ImageOfABoard:
             candidates = set().union(*map(drivers_of, tree.text(node, "compatible")))
             with self.subTest(node):
                 self.assertTrue(candidates & packed or node in self.without, f"one of {candidates} is not packed")
+
+    def test_it_can_be_made_to_be_paired_later(self):
+        fresh = self.image.folder / "fresh.img"
+        rigs.run(rigs.ROOT / "board" / "allwinner" / "image.sh", self.board, fresh, self.image.folder / "phoned.json", "", 1024)
+        size = 1024 << 20
+        self.assertEqual(fresh.stat().st_size, size)
+        data = self.image.folder / "fresh.data"
+        rigs.run("dd", f"if={fresh}", f"of={data}", "bs=1M", "skip=64", "conv=sparse")
+        self.assertEqual(rigs.run("debugfs", "-R", "ls -p /pki", data).stdout.count("crt"), 0)
 
     def test_what_is_there_is_not_written_over(self):
         again = subprocess.run([rigs.ROOT / "board" / "allwinner" / "image.sh", self.board, self.image.path,

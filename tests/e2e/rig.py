@@ -175,6 +175,11 @@ class Rig(contextlib.AbstractContextManager):
     def cloud_log(self) -> str:
         return (self.folder / "amphiond.log").read_text(errors="replace")
 
+    def cloud_code(self) -> str:
+        """A one-time code of the cloud's, with its place as the phone sees it."""
+        shown = run(AMPHIOND, "pair", "--data", self.cloud_data).stdout
+        return re.search(r"amphion pair ([0-9A-Z-]+)@", shown).group(1) + f"@10.0.2.2:{self.cloud_port}"
+
     def kill_cloud(self):
         """As a crash would: the clones go on."""
         self.cloud_process.kill()
@@ -217,13 +222,13 @@ class Rig(contextlib.AbstractContextManager):
 
     # ---- the phone ----
 
-    def make_phone(self, config: dict, pki: pathlib.Path | None = None):
+    def make_phone(self, config: dict, pki: pathlib.Path | str | None = None):
         self.phone_state.mkdir(parents=True, exist_ok=True)
         config_file = self.folder / "phoned.json"
         config_file.write_text(json.dumps(config))
         if self.board == "qemu-virt":
             shutil.copyfile(BUNDLE, self.bundle)
-            run(ROOT / "emulator" / "data-image.sh", self.data_image, config_file, pki or self.pki)
+            run(ROOT / "emulator" / "data-image.sh", self.data_image, config_file, self.pki if pki is None else pki)
         else:
             run(ROOT / "board" / "allwinner" / "image.sh", self.board, self.data_image, config_file, pki or self.pki)
 
@@ -252,8 +257,9 @@ class Rig(contextlib.AbstractContextManager):
     def phone_log(self) -> str:
         return (self.phone_state / "serial.log").read_text(errors="replace")
 
-    def on_phone(self, command: str):
-        """Runs a line of shell as root in the host instance, on the board's serial console."""
+    def on_phone(self, command: str) -> str:
+        """Runs a line of shell as root in the host instance, on the board's serial console; what it printed, and the log's
+        lines that came meanwhile."""
         mark = secrets.token_hex(6)
         with socket.socket(socket.AF_UNIX) as serial:
             serial.settimeout(LIMIT_S)
@@ -265,12 +271,36 @@ class Rig(contextlib.AbstractContextManager):
                 seen += serial.recv(4096).decode(errors="replace")
         if match.group(1) != "0":
             raise RigError(f"phone: '{command}' ended with {match.group(1)}: {seen}")
+        return seen
+
+    def told_on_phone(self, command: str) -> dict:
+        """The JSON that a command prints there."""
+        mark = secrets.token_hex(6)  # in two parts, as above
+        seen = self.on_phone(f"echo; echo '{mark[:6]}''{mark[6:]}' \"$({command})\"")
+        return json.loads(re.search(rf"^{mark} (.*)$", seen.replace("\r", ""), re.MULTILINE).group(1))
 
     def type(self, text: str):
         run(EMULATOR, "--state", self.phone_state, "type", text)
 
     def key(self, combination: str):
         run(EMULATOR, "--state", self.phone_state, "key", combination)
+
+    @property
+    def password(self) -> str:
+        """Of root in the instances; on a card there is none until the first login sets one."""
+        return "amphion" if self.board == "qemu-virt" else "set at first login"
+
+    def log_in(self, name: str):
+        """On its screen, which has the focus."""
+        self.wait_screen(rf"{name} login:")
+        self.type("root\n")
+        if self.board != "qemu-virt":
+            for prompt in ("New password: *$", "The same again: *$"):
+                self.wait_screen(prompt)
+                self.type(f"{self.password}\n")
+        self.wait_screen("^Password: *$")
+        self.type(f"{self.password}\n")
+        self.wait_screen(rf"{name}:.*[#$] *$")
 
     def screen(self) -> str:
         return run(EMULATOR, "--state", self.phone_state, "screen").stdout
@@ -378,9 +408,9 @@ class Console(contextlib.AbstractContextManager):
         if "login" in match.group(0):
             start = len(self.text)
             self.send("root\n")
-            self.expect(r"assword: ?$", start=start)
-            self.send("amphion\n")
-            self.expect(r"[#$] $", start=start)
+            while "#" not in (asked := self.expect(r"^(New password|The same again|Password): ?$|[#$] $", start=start)).group(0):
+                start = asked.end()
+                self.send(f"{self.rig.password}\n")
         self.run(f"stty -echo; PS1='{PROMPT}'; PS2=")
 
     def run(self, command: str, limit_s=LIMIT_S) -> str:

@@ -34,11 +34,7 @@ class SavedRig(rigs.Rig):
 
     def _use_work(self):
         self._screen_of("work")
-        self.wait_screen("work login:")
-        self.type("root\n")
-        self.wait_screen("assword:")
-        self.type("amphion\n")
-        self.wait_screen(r"work:.*[#$] *$")
+        self.log_in("work")
         self.type(f"cat >{TYPED}\n")
         with self.console("work") as console:
             self.wait("cat", lambda: console.run("pidof cat || true"))  # before, the shell would take the text without an echo
