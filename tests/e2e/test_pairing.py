@@ -93,6 +93,7 @@ class AfterThe32BitsEnd(unittest.TestCase):
         handshakes = len(peers)
         rig.on_phone("kill $(pidof phoned)")
         rig.wait("another hand-shake", lambda: len(peers) > handshakes, seen=rig.phone_log)
+        rig.wait("phoned's end of starting", lambda: rig.phone_log().count("phoned info: ready") == 2, seen=rig.phone_log)
         doctor = rig.told_on_phone("amphion doctor --json")
         bad = [check for check in doctor["checks"] if check["health"] == "bad" and check["name"] != "cloud"]
         self.assertEqual(bad, [])

@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "link/memory_files.hpp"
+#include "phone-side/cli/client.hpp"
 #include "phone-side/cli/join.hpp"
 #include "phone-side/phoned/owners.hpp"
 #include "tests/unit/phoned/fake_commands.hpp"
