@@ -9,6 +9,7 @@
 #include <charconv>
 #include <cstring>
 #include <ctime>
+#include <utility>
 
 #include "link/wall_clock.hpp"
 
@@ -123,7 +124,9 @@ void TimeFloor::check_clock(const std::string& says) {
   const std::int64_t now = clock_.now_s();
   if (now >= floor_ - 1) return;  // two clocks that are read one after the other
   const auto set = clock_.set(floor_);
+  const bool known = std::exchange(stuck_, !set.ok());
   if (!set.ok()) {
+    if (known) return;
     spdlog::error("time: the clock says {}, it is {} or later, and it cannot be set: {}", utc_text(now),
                   utc_text(floor_), set.error().text);
     return;

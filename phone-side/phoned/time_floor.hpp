@@ -62,6 +62,7 @@ class TimeFloor {
   std::int64_t written_ = 0;     // the floor in the file
   std::int64_t written_at_ = 0;  // passed_s() then
   bool ever_written_ = false;    // by this phoned
+  bool stuck_ = false;           // the clock could not be set, which has been said
   std::string set_for_;
   std::optional<std::int64_t> cloud_ahead_;
 };
