@@ -104,6 +104,9 @@ Problem check_device(const VirtioDevice& device, const std::string& name, const 
       if (device.input().select() > 0xff || device.input().subsel() > 0xff || device.input().led_state().size() > 8)
         return wrong(name + "input state out of range");
       return {};
+    case VirtioSlot::entropy:
+      if (device.device_case() != VirtioDevice::DEVICE_NOT_SET) return wrong(name + "entropy has no state of its own");
+      return {};
     case VirtioSlot::balloon:
       if (!device.has_balloon()) return wrong(name + "balloon state is missing");
       if (device.balloon().num_pages() > shape.memory_bytes / page_bytes ||
@@ -133,8 +136,11 @@ Problem check_virtio(const VirtioDevice& device, const Shape& shape) {
 Problem check_virtio_devices(const InstanceState& state, const Shape& shape) {
   int expected = 0;
   for (std::uint32_t slot = 0; slot < virtio_slots; ++slot) {
-    if (virtio_model(static_cast<VirtioSlot>(slot)) == nullptr) continue;
-    if (expected >= state.virtio_size() || state.virtio(expected).slot() != slot)
+    const VirtioModel* model = virtio_model(static_cast<VirtioSlot>(slot));
+    if (model == nullptr) continue;
+    const bool there = expected < state.virtio_size() && state.virtio(expected).slot() == slot;
+    if (!there && model->added_later) continue;
+    if (!there)
       return wrong("virtio slot " + number(slot) + " is missing or out of order");
     if (auto problem = check_virtio(state.virtio(expected), shape)) return problem;
     ++expected;

@@ -18,6 +18,7 @@ namespace amphion::machine {
 inline constexpr std::uint32_t virtio_id_none = 0;
 inline constexpr std::uint32_t virtio_id_block = 2;
 inline constexpr std::uint32_t virtio_id_console = 3;
+inline constexpr std::uint32_t virtio_id_entropy = 4;
 inline constexpr std::uint32_t virtio_id_balloon = 5;
 inline constexpr std::uint32_t virtio_id_input = 18;
 
@@ -37,6 +38,7 @@ struct VirtioModel {
   std::uint64_t features;
   std::uint32_t queues;
   std::uint32_t config_bytes;
+  bool added_later = false;  // saved states may lack it: their guests found the slot empty, and it comes up reset
 };
 
 // ---- block (disk0; disk1 is empty for now) ----
@@ -115,6 +117,10 @@ inline constexpr VirtioModel virtio_balloon{
     virtio_id_balloon, virtio_f_version_1 | virtio_balloon_f_stats_vq | virtio_balloon_f_reporting, 4, 8};
 // num_pages (u32, read only), actual (u32, written by the driver), both in pages of 4 KiB
 
+// ---- entropy ----
+// Queue 0: buffers to be filled.
+inline constexpr VirtioModel virtio_entropy{virtio_id_entropy, virtio_f_version_1, 1, 0, true};
+
 [[nodiscard]] constexpr const VirtioModel* virtio_model(VirtioSlot slot) {
   switch (slot) {
     case VirtioSlot::disk0:
@@ -123,6 +129,8 @@ inline constexpr VirtioModel virtio_balloon{
       return &virtio_console;
     case VirtioSlot::keyboard:
       return &virtio_keyboard;
+    case VirtioSlot::entropy:
+      return &virtio_entropy;
     case VirtioSlot::balloon:
       return &virtio_balloon;
     default:

@@ -4,7 +4,7 @@
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/rootfs.sh"
 
-readonly GUEST_MODULES="virtio_mmio virtio_balloon virtio_blk crc32c_generic ext4 virtio_console virtio_input evdev"
+readonly GUEST_MODULES="virtio_mmio virtio_balloon virtio_blk crc32c_generic ext4 virtio_console virtio_input evdev virtio-rng"
 readonly GUEST_DISK_MIB=64
 
 make_guest() {

@@ -99,6 +99,10 @@ std::vector<std::string> machine_arguments(const Machine& m) {
           ",nr=" + number(machine::grow_port),
       "-device",
       "virtio-keyboard-device,id=keyboard" + bus(VirtioSlot::keyboard) + no_options,
+      "-object",
+      "rng-builtin,id=random",
+      "-device",
+      "virtio-rng-device,id=entropy,rng=random" + bus(VirtioSlot::entropy) + no_options,
       "-device",
       "virtio-balloon-device,id=balloon,page-poison=off,free-page-reporting=on" + bus(VirtioSlot::balloon) + no_options,
   };

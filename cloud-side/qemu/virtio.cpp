@@ -11,6 +11,7 @@ namespace {
 using machine::virtio_id_balloon;
 using machine::virtio_id_block;
 using machine::virtio_id_console;
+using machine::virtio_id_input;
 
 constexpr std::uint8_t subsection = 5;
 constexpr std::uint32_t max_config_bytes = 256;
@@ -246,9 +247,12 @@ void neutral_device(const VirtioImage& image, machine::VirtioDevice& device, std
       device.mutable_balloon()->set_num_pages(image.num_pages);
       device.mutable_balloon()->set_actual(image.actual);
       return;
-    default:
+    case virtio_id_input:
       device.mutable_input()->set_select(image.config.at(0));
       device.mutable_input()->set_subsel(image.config.at(1));
+      return;
+    default:
+      return;
   }
 }
 

@@ -27,6 +27,7 @@ DeviceModel::DeviceModel(GuestMemory& memory, RegisterPage& page, Disk& disk0, O
     : disk0_(disk0, memory, {page, VirtioSlot::disk0}),
       console_(std::move(outlets.port), memory, {page, VirtioSlot::console}),
       keyboard_(memory, {page, VirtioSlot::keyboard}),
+      entropy_(std::move(outlets.entropy), memory, {page, VirtioSlot::entropy}),
       balloon_(std::move(outlets.discard), memory, {page, VirtioSlot::balloon}),
       page_(page) {
   reset();
@@ -80,6 +81,7 @@ void DeviceModel::save(machine::InstanceState& state) const {
 }
 
 void DeviceModel::restore(const machine::InstanceState& state) {
+  reset();  // for a device that is younger than the state
   pcie_.restore(state.pcie());
   keyboard_.restore_sequence(state.input_sequence());
   for (const auto& saved : state.virtio())

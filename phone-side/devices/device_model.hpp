@@ -19,12 +19,14 @@
 #include "phone-side/devices/virtio_balloon.hpp"
 #include "phone-side/devices/virtio_blk.hpp"
 #include "phone-side/devices/virtio_console.hpp"
+#include "phone-side/devices/virtio_entropy.hpp"
 #include "phone-side/devices/virtio_input.hpp"
 
 namespace amphion::devices {
 
 struct Outlets {
   VirtioConsole::Sink port;        // what the guest sends on its console ports
+  VirtioEntropy::Source entropy;   // random bytes
   VirtioBalloon::Discard discard;  // pages that the balloon took
 };
 
@@ -58,11 +60,12 @@ class DeviceModel {
   VirtioBlk disk0_;
   VirtioConsole console_;
   VirtioInput keyboard_;
+  VirtioEntropy entropy_;
   VirtioBalloon balloon_;
   RegisterPage& page_;
   Pcie pcie_;
-  const std::array<VirtioDevice*, machine::virtio_slots> slots_{&disk0_,    nullptr, nullptr, &console_,
-                                                                &keyboard_, nullptr, nullptr, &balloon_};
+  const std::array<VirtioDevice*, machine::virtio_slots> slots_{&disk0_,    nullptr, nullptr,   &console_,
+                                                                &keyboard_, nullptr, &entropy_, &balloon_};
 };
 
 }  // namespace amphion::devices

@@ -2,6 +2,8 @@
 // An instance's life, memory and input; serving the guest is in serve.cpp, its state in instance_state.cpp.
 #include "phone-side/instance/instance.hpp"
 
+#include <sys/random.h>
+
 #include <algorithm>
 #include <chrono>
 #include <utility>
@@ -18,6 +20,11 @@ constexpr std::size_t most_output_bytes = 1 << 20;
 void append(std::string& out, std::span<const std::byte> bytes) {
   bytes = bytes.first(std::min(bytes.size(), most_output_bytes - std::min(out.size(), most_output_bytes)));
   out.append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
+}
+
+void random_bytes(std::span<std::byte> out) {
+  while (getrandom(out.data(), out.size(), 0) != static_cast<ssize_t>(out.size())) {  // interrupted by a signal
+  }
 }
 
 std::span<const std::byte> as_bytes(std::string_view text) { return std::as_bytes(std::span(text)); }
@@ -73,6 +80,7 @@ Instance::Instance(NewPartition made, std::unique_ptr<devices::Disk> disk, const
                      [this](std::uint32_t port, std::span<const std::byte> bytes) {
                        append(port == machine::grow_port ? outbox_.grow : outbox_.console, bytes);
                      },
+                 .entropy = random_bytes,
                  .discard = [this](std::uint32_t first, std::uint32_t count) { balloon_took(first, count); },
              }),
       thread_(&Instance::serve, this) {}

@@ -55,6 +55,8 @@ class Docking(RigTest):
 
     def _check(self, digest: str):
         with self.rig.console("work") as console:
+            self.assertEqual(console.run("cat /sys/class/misc/hw_random/rng_current; head -c 64 /dev/hwrng | wc -c").split(),
+                             ["virtio_rng.0", "64"])
             console.run("kill -0 $(cat /tmp/pid)")
             for file in ("/root/disk", "/tmp/memory"):
                 self.assertEqual(console.run(f"openssl dgst -sha256 -r {file}").split()[0], digest, file)

@@ -38,8 +38,11 @@ inline void add_virtio(machine::InstanceState& state, std::uint32_t slot, std::u
     case machine::virtio_id_input:
       device.mutable_input();
       break;
-    default:
+    case machine::virtio_id_balloon:
       device.mutable_balloon();
+      break;
+    default:
+      break;
   }
 }
 

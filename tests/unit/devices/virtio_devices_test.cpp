@@ -314,6 +314,24 @@ TEST(VirtioInput, TakesLedStates) {
   EXPECT_EQ(s.virtio(2).input().led_state(), "\x02");
 }
 
+// ---- entropy ----
+
+TEST(VirtioEntropy, FillsWhatTheGuestOffersWithinItsBound) {
+  World w;
+  Driver d(w, VirtioSlot::entropy);
+  d.start();
+  d.add(0, {{data, 16, true}, {data + 64, 16, true}});
+  d.notify(0);
+  EXPECT_EQ(w.memory.text(data, 16) + w.memory.text(data + 64, 16), std::string(32, 'r'));
+  EXPECT_EQ(d.used_bytes(0, 0), 32u);
+  d.add(0, {{data, 100'000, true}});
+  d.add(0, {{data, 16}}, 1);  // nothing to write to
+  d.notify(0);
+  EXPECT_EQ(d.used_bytes(0, 1), VirtioEntropy::most_bytes_a_buffer);
+  EXPECT_EQ(d.used_bytes(0, 2), 0u);
+  EXPECT_EQ(d.used_index(0), 3);
+}
+
 // ---- balloon ----
 
 TEST(VirtioBalloon, DiscardsWholeRunsInsideMemoryOnly) {

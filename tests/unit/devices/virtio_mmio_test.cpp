@@ -32,7 +32,8 @@ TEST(VirtioMmio, AnEmptySlotAnswersZeroAndSwallowsWrites) {
 
 TEST(VirtioMmio, OffersTheMachinesFeaturesAndQueues) {
   World w;
-  for (const auto slot : {VirtioSlot::disk0, VirtioSlot::console, VirtioSlot::keyboard, VirtioSlot::balloon}) {
+  for (const auto slot : {VirtioSlot::disk0, VirtioSlot::console, VirtioSlot::keyboard, VirtioSlot::entropy,
+                          VirtioSlot::balloon}) {
     Driver d(w, slot);
     const auto& model = *machine::virtio_model(slot);
     d.write(m_features_sel, 0);

@@ -128,7 +128,8 @@ TEST(HostileRing, Fuzz) {
   for (int round = 0; round < 400; ++round) {
     World w;
     std::vector<Driver> drivers;
-    for (const auto slot : {VirtioSlot::disk0, VirtioSlot::console, VirtioSlot::keyboard, VirtioSlot::balloon})
+    for (const auto slot : {VirtioSlot::disk0, VirtioSlot::console, VirtioSlot::keyboard, VirtioSlot::entropy,
+                            VirtioSlot::balloon})
       drivers.emplace_back(w, slot);
     for (auto& d : drivers) d.start();
     for (int step = 0; step < 60; ++step) {

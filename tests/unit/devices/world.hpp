@@ -2,6 +2,7 @@
 // A device model with everything around it in memory, and a guest driver that speaks virtio-mmio to it. For tests.
 #pragma once
 
+#include <algorithm>
 #include <array>
 #include <cstring>
 #include <functional>
@@ -123,6 +124,7 @@ struct World {
                     Outlets{[this](std::uint32_t port, std::span<const std::byte> bytes) {
                               ports[port].append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
                             },
+                            [](std::span<std::byte> out) { std::fill(out.begin(), out.end(), std::byte{'r'}); },
                             [this](std::uint32_t first, std::uint32_t n) { discarded.emplace_back(first, n); }}};
 };
 

@@ -36,6 +36,15 @@ VirtQueue& queue(InstanceState& s) {
   return q;
 }
 
+TEST(Validate, AStateMayLackADeviceThatTheMachineGotLater) {
+  InstanceState state = good();
+  ASSERT_EQ(state.virtio(3).device_id(), virtio_id_entropy);
+  state.mutable_virtio()->DeleteSubrange(3, 1);
+  EXPECT_FALSE(validate(state));
+  state.mutable_virtio()->DeleteSubrange(1, 1);  // the console was always there
+  EXPECT_TRUE(validate(state));
+}
+
 // Each changes a good state by the first value that is not allowed.
 TEST(Validate, TheFirstIllegalValueOfEachFieldIsRefused) {
   const std::pair<const char*, std::function<void(InstanceState&)>> changes[] = {
@@ -91,7 +100,8 @@ TEST(Validate, TheFirstIllegalValueOfEachFieldIsRefused) {
       {"wrong part", [](auto& s) { s.mutable_virtio(0)->mutable_balloon(); }},
       {"ports", [](auto& s) { s.mutable_virtio(1)->mutable_console()->add_ports(); }},
       {"port order", [](auto& s) { s.mutable_virtio(1)->mutable_console()->mutable_ports(0)->set_id(1); }},
-      {"balloon", [](auto& s) { s.mutable_virtio(3)->mutable_balloon()->set_actual((64u << 20) / 4096 + 1); }},
+      {"entropy", [](auto& s) { s.mutable_virtio(3)->mutable_balloon(); }},
+      {"balloon", [](auto& s) { s.mutable_virtio(4)->mutable_balloon()->set_actual((64u << 20) / 4096 + 1); }},
       {"bridge", [](auto& s) { s.mutable_pcie()->mutable_host_bridge()->pop_back(); }},
       {"ports of pcie", [](auto& s) { s.mutable_pcie()->mutable_root_ports()->RemoveLast(); }},
       {"port config", [](auto& s) { s.mutable_pcie()->mutable_root_ports(0)->mutable_config()->push_back('x'); }},

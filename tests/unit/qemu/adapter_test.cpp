@@ -131,6 +131,7 @@ TEST_F(Adapter, ATemplateIsReproducedByteForByte) {
   for (const auto& [name, id] : {std::pair{"virtio-mmio@000000000a000000/virtio-blk", machine::virtio_id_block},
                                  {"virtio-mmio@000000000a000600/virtio-console", machine::virtio_id_console},
                                  {"virtio-mmio@000000000a000800/virtio-input", machine::virtio_id_input},
+                                 {"virtio-mmio@000000000a000c00/virtio-rng", machine::virtio_id_entropy},
                                  {"virtio-mmio@000000000a000e00/virtio-balloon", machine::virtio_id_balloon}}) {
     const Stream stream = Stream::parse(base_);
     const View field = stream.section(name).view("virtio");

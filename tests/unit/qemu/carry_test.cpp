@@ -56,6 +56,9 @@ void wait_for_report(Clone& clone) {
   FAIL() << clone.guest_memory().error().text;
 }
 
+std::string entropy(Shell& shell) {
+  return shell.run("cat /sys/class/misc/hw_random/rng_current; head -c 64 /dev/hwrng | wc -c");
+}
 std::string online(Shell& shell) { return shell.run("cat /sys/devices/system/cpu/online"); }
 
 TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
@@ -69,6 +72,7 @@ TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
   auto shell = std::make_unique<Shell>(*clone);
   shell->log_in(90s);
   EXPECT_EQ(online(*shell), "0-1");
+  EXPECT_EQ(entropy(*shell), "virtio_rng.0\n64");
   EXPECT_EQ(shell->run("ls /sys/bus/pci/devices | wc -l"), "5");
 
   shell->expect_on_screen("login:", 30s);
@@ -91,6 +95,7 @@ TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
   shell = std::make_unique<Shell>(*clone);
   type(*clone, "ne > /root/typed\n");
   EXPECT_EQ(shell->run("echo $secret"), "4711");
+  EXPECT_EQ(entropy(*shell), "virtio_rng.0\n64");
   shell->expect_on_screen("echo half a line > /root/typed", 30s);
   shell->run("until [ -s /root/typed ]; do sleep 0.1; done");
   EXPECT_EQ(shell->run("cat /root/typed"), "half a line");
@@ -120,6 +125,7 @@ TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
   shell = std::make_unique<Shell>(*clone);
   type(*clone, "home > /root/typed2\n");
   EXPECT_EQ(online(*shell), "0-3");
+  EXPECT_EQ(entropy(*shell), "virtio_rng.0\n64");
   EXPECT_EQ(shell->run("echo 3 > /proc/sys/vm/drop_caches; md5sum < /root/more"), more);
   EXPECT_EQ(*clone->memory(), 128u << 20);
   wait_for_report(*clone);

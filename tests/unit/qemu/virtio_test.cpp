@@ -59,6 +59,7 @@ Bytes memory_with_used(const VirtioImage& image) {
 const std::pair<std::uint32_t, const machine::VirtioModel*> devices[] = {{0, &machine::virtio_blk},
                                                                          {3, &machine::virtio_console},
                                                                          {4, &machine::virtio_keyboard},
+                                                                         {6, &machine::virtio_entropy},
                                                                          {7, &machine::virtio_balloon}};
 
 TEST(Virtio, ReadAndWrittenAgainIsTheSame) {
