@@ -52,7 +52,7 @@ Gic reset_gic(std::uint32_t vcpus) {
   return gic;
 }
 
-VirtioDevice reset_device(std::uint32_t slot, const VirtioModel& model, std::uint64_t disk_sectors) {
+VirtioDevice reset_device(std::uint32_t slot, const VirtioModel& model, std::uint64_t disk_sectors, const Mac& mac) {
   VirtioDevice device;
   device.set_slot(slot);
   device.set_device_id(model.device_id);
@@ -60,6 +60,10 @@ VirtioDevice reset_device(std::uint32_t slot, const VirtioModel& model, std::uin
   if (model.device_id == virtio_id_block) {
     device.mutable_blk()->set_capacity_sectors(disk_sectors);
     device.mutable_blk()->set_writeback(true);
+  }
+  if (model.device_id == virtio_id_network) {
+    device.mutable_network()->set_mac(mac.data(), mac.size());
+    device.mutable_network()->set_link_up(true);
   }
   if (model.device_id == virtio_id_console)
     for (std::uint32_t id = 0; id < virtio_console_ports; ++id) {
@@ -91,7 +95,8 @@ Pcie reset_pcie() {
 
 }  // namespace
 
-InstanceState cold_state(const Shape& shape, std::uint32_t counter_frequency, std::uint64_t disk_sectors) {
+InstanceState cold_state(const Shape& shape, std::uint32_t counter_frequency, std::uint64_t disk_sectors,
+                         const Mac& mac) {
   InstanceState state;
   state.mutable_shape()->set_vcpus(shape.vcpus);
   state.mutable_shape()->set_memory_bytes(shape.memory_bytes);
@@ -108,7 +113,7 @@ InstanceState cold_state(const Shape& shape, std::uint32_t counter_frequency, st
   state.mutable_pl011()->set_ifls(reset_uart_ifls);
   for (std::uint32_t slot = 0; slot < virtio_slots; ++slot)
     if (const auto* model = virtio_model(static_cast<VirtioSlot>(slot)))
-      *state.add_virtio() = reset_device(slot, *model, disk_sectors);
+      *state.add_virtio() = reset_device(slot, *model, disk_sectors, mac);
   *state.mutable_pcie() = reset_pcie();
   return state;
 }

@@ -7,11 +7,13 @@
 
 #include <cstdint>
 
+#include "machine/network.hpp"
 #include "machine/phone.hpp"
 #include "machine/state.pb.h"
 
 namespace amphion::machine {
 
-[[nodiscard]] InstanceState cold_state(const Shape& shape, std::uint32_t counter_frequency, std::uint64_t disk_sectors);
+[[nodiscard]] InstanceState cold_state(const Shape& shape, std::uint32_t counter_frequency, std::uint64_t disk_sectors,
+                                       const Mac& mac = {2, 0, 0, 0, 0, 1});
 
 }  // namespace amphion::machine

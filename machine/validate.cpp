@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "machine/validate.hpp"
 
+#include <algorithm>
+
 #include "machine/pcie_config.hpp"
 #include "machine/virtio_features.hpp"
 
@@ -96,6 +98,10 @@ Problem check_device(const VirtioDevice& device, const std::string& name, const 
     case VirtioSlot::disk0:
       if (!device.has_blk() || device.blk().capacity_sectors() == 0) return wrong(name + "block state is missing");
       return {};
+    case VirtioSlot::network:
+      if (!device.has_network() || !mac_of(device.network()))
+        return wrong(name + "network state needs a locally administered address of 6 bytes");
+      return {};
     case VirtioSlot::console:
       if (!device.has_console()) return wrong(name + "console state is missing");
       return check_console(device.console());
@@ -140,8 +146,7 @@ Problem check_virtio_devices(const InstanceState& state, const Shape& shape) {
     if (model == nullptr) continue;
     const bool there = expected < state.virtio_size() && state.virtio(expected).slot() == slot;
     if (!there && model->added_later) continue;
-    if (!there)
-      return wrong("virtio slot " + number(slot) + " is missing or out of order");
+    if (!there) return wrong("virtio slot " + number(slot) + " is missing or out of order");
     if (auto problem = check_virtio(state.virtio(expected), shape)) return problem;
     ++expected;
   }
@@ -158,6 +163,14 @@ Problem check_pcie(const Pcie& pcie) {
 }
 
 }  // namespace
+
+std::optional<Mac> mac_of(const VirtioNetwork& network) {
+  Mac mac{};
+  if (network.mac().size() != mac.size()) return {};
+  std::copy(network.mac().begin(), network.mac().end(), mac.begin());
+  if (!valid_mac(mac)) return {};
+  return mac;
+}
 
 Problem validate(const InstanceState& state) {
   const Shape shape = shape_of(state);

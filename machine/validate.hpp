@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 
+#include "machine/network.hpp"
 #include "machine/phone.hpp"
 #include "machine/state.pb.h"
 
@@ -14,6 +15,9 @@ namespace amphion::machine {
 
 // None if the state is valid; otherwise one line that names the first field that is not.
 [[nodiscard]] std::optional<std::string> validate(const InstanceState& state);
+
+// None if it is no address that an instance can have.
+[[nodiscard]] std::optional<Mac> mac_of(const VirtioNetwork& network);
 
 [[nodiscard]] inline Shape shape_of(const InstanceState& state) {
   return {state.shape().vcpus(), state.shape().memory_bytes()};

@@ -10,12 +10,14 @@
 #include <array>
 #include <cstdint>
 
+#include "machine/network.hpp"
 #include "machine/phone.hpp"
 
 namespace amphion::machine {
 
 // Device identifiers, virtio 1.1 section 5.
 inline constexpr std::uint32_t virtio_id_none = 0;
+inline constexpr std::uint32_t virtio_id_network = 1;
 inline constexpr std::uint32_t virtio_id_block = 2;
 inline constexpr std::uint32_t virtio_id_console = 3;
 inline constexpr std::uint32_t virtio_id_entropy = 4;
@@ -117,6 +119,24 @@ inline constexpr VirtioModel virtio_balloon{
     virtio_id_balloon, virtio_f_version_1 | virtio_balloon_f_stats_vq | virtio_balloon_f_reporting, 4, 8};
 // num_pages (u32, read only), actual (u32, written by the driver), both in pages of 4 KiB
 
+// ---- network ----
+// Queues: 0 receive, 1 transmit, 2 control (QEMU always has one; CTRL_VQ is not offered, so no driver uses it). One
+// frame a chain: no offloads, no merged buffers.
+inline constexpr std::uint64_t virtio_net_f_mac = 1u << 5;
+inline constexpr std::uint64_t virtio_net_f_status = 1u << 16;
+inline constexpr VirtioModel virtio_network{virtio_id_network,
+                                            virtio_f_version_1 | virtio_net_f_mac | virtio_net_f_status, 3, 8, true};
+inline constexpr std::uint8_t virtio_net_s_link_up = 1;
+inline constexpr std::uint32_t virtio_net_header_bytes = 12;
+
+[[nodiscard]] constexpr std::array<std::uint8_t, virtio_network.config_bytes> virtio_network_config(const Mac& mac,
+                                                                                                    bool link_up) {
+  std::array<std::uint8_t, virtio_network.config_bytes> c{};
+  for (unsigned i = 0; i < mac.size(); ++i) c[i] = mac[i];
+  c[6] = link_up ? virtio_net_s_link_up : 0;
+  return c;
+}
+
 // ---- entropy ----
 // Queue 0: buffers to be filled.
 inline constexpr VirtioModel virtio_entropy{virtio_id_entropy, virtio_f_version_1, 1, 0, true};
@@ -125,6 +145,8 @@ inline constexpr VirtioModel virtio_entropy{virtio_id_entropy, virtio_f_version_
   switch (slot) {
     case VirtioSlot::disk0:
       return &virtio_blk;
+    case VirtioSlot::network:
+      return &virtio_network;
     case VirtioSlot::console:
       return &virtio_console;
     case VirtioSlot::keyboard:

@@ -4,7 +4,8 @@
 . "$(dirname "$0")/common.sh"
 . "$(dirname "$0")/rootfs.sh"
 
-readonly GUEST_MODULES="virtio_mmio virtio_balloon virtio_blk crc32c_generic ext4 virtio_console virtio_input evdev virtio-rng"
+readonly GUEST_MODULES="virtio_mmio virtio_balloon virtio_blk crc32c_generic ext4 virtio_console virtio_input evdev virtio-rng
+  virtio_net"
 readonly GUEST_DISK_MIB=64
 
 make_guest() {
@@ -32,6 +33,7 @@ make_guest_disk() {  # tree, unpacked packages
   install_busybox "$1"
   install_users "$1"
   cp -r "$TOOLCHAIN_DIR/rootfs/guest/." "$1/"
+  cp "$TOOLCHAIN_DIR/rootfs/take-lease" "$1/usr/sbin/"
   install_programs "$1" "$2"
   rm -f "$disk.new"
   mke2fs -q -t ext4 -b 4096 -L amphion -O ^metadata_csum,^huge_file,^resize_inode -E root_owner=0:0 -m 0 -J size=4 \
@@ -57,4 +59,5 @@ install_programs() {
 
 [ -s "$KERNEL_DIR/version" ] || "$TOOLCHAIN_DIR/kernel.sh"
 once guest-rootfs "$(key "$0" "$TOOLCHAIN_DIR/rootfs.sh" "$TOOLCHAIN_DIR/rootfs/guest" "$TOOLCHAIN_DIR/rootfs/guest-init" \
+  "$TOOLCHAIN_DIR/rootfs/take-lease" \
   "$(cat "$KERNEL_DIR/version")")" make_guest 300

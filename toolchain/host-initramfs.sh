@@ -20,6 +20,7 @@ pack() {
   cp -a "$AMPHION_CACHE/rootfs/host-common/." "$tree/"
   cp -r "$TOOLCHAIN_DIR/rootfs/host/." "$tree/"
   cp "$TOOLCHAIN_DIR/rootfs/host-init" "$tree/init"
+  cp "$TOOLCHAIN_DIR/rootfs/take-lease" "$tree/usr/sbin/"
   if [ -n "${FIRMWARE:-}" ]; then
     no_default_password "$tree"
   else  # it never leaves the emulator: a root shell on its serial console

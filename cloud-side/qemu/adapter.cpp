@@ -57,6 +57,8 @@ machine::InstanceState read_state(const Stream& stream, const Surroundings& arou
   for (std::uint32_t slot = 0; slot < machine::virtio_slots; ++slot) {
     const auto* model = model_of(slot);
     if (model == nullptr) continue;
+    // A clone that has run since before the machine got this device.
+    if (model->added_later && !stream.has_matching(slot_prefix(slot), "")) continue;
     const View field = stream.matching(slot_prefix(slot), "").view("virtio");
     *state.add_virtio() = to_neutral(parse_virtio(field, model->device_id), slot, around.ram, around.disk_sectors);
   }

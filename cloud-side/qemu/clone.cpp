@@ -8,6 +8,7 @@
 #include "cloud-side/qemu/adapter.hpp"
 #include "cloud-side/qemu/command_line.hpp"
 #include "cloud-side/qemu/keys.hpp"
+#include "cloud-side/qemu/outside.hpp"
 #include "cloud-side/qemu/process.hpp"
 #include "cloud-side/qemu/templates.hpp"
 #include "machine/validate.hpp"
@@ -55,6 +56,12 @@ link::Result<Bytes> incoming_stream(const CloneOptions& options, const machine::
   return stream;
 }
 
+const machine::VirtioDevice* network_of(const machine::InstanceState& state) {
+  for (const auto& device : state.virtio())
+    if (device.has_network()) return &device;
+  return nullptr;
+}
+
 link::Status check_folder(const fs::path& folder, const machine::InstanceState& state) {
   if (folder_too_long(folder))
     return {ErrorCode::invalid, folder.string() + ": too long a path for sockets; choose a shorter data folder"};
@@ -76,7 +83,7 @@ link::Status write_record(const fs::path& folder, const machine::Shape& shape, s
 // Runs before the guest: what an earlier clone left in this folder must not be taken for this one's.
 void remove_leftovers(const fs::path& folder) {
   std::error_code ignored;
-  for (const char* name : {qmp_socket, console_socket, grow_socket, pid_file, outgoing_file})
+  for (const char* name : {qmp_socket, console_socket, grow_socket, network_socket, pid_file, outgoing_file})
     fs::remove(folder / name, ignored);
 }
 
@@ -118,12 +125,18 @@ Clone::~Clone() = default;
 
 link::Status Clone::prepare(const CloneOptions& options, const machine::InstanceState& state) {
   const auto stream = incoming_stream(options, state);
-  return stream ? link::Status() : link::Status(stream.error());
+  if (!stream) return stream.error();
+  const auto* network = network_of(state);
+  if (network == nullptr || !network->network().link_up()) return {};
+  return check_outside(passt_beside(options.qemu));
 }
 
 bool Clone::runs_in(const fs::path& folder) { return process_serves(read_pid_file(folder / pid_file), folder); }
 
-void Clone::end_in(const fs::path& folder) { kill_and_wait(read_pid_file(folder / pid_file), folder); }
+void Clone::end_in(const fs::path& folder) {
+  kill_and_wait(read_pid_file(folder / pid_file), folder);
+  end_outside(folder);
+}
 
 link::Status Clone::connect() {
   pid_ = read_pid_file(folder_ / pid_file);
@@ -142,10 +155,15 @@ link::Result<std::unique_ptr<Clone>> Clone::start(const CloneOptions& options, c
   auto status = write_stream(folder / incoming_file, *stream);
   if (status) status = write_record(folder, clone->shape_, clone->frequency_);
   if (!status) return status.error();
-  auto arguments =
-      machine_arguments({clone->shape_, clone->frequency_, folder / memory_file, folder / disk_file, folder});
+  Machine machine{clone->shape_, clone->frequency_, folder / memory_file, folder / disk_file, folder};
+  if (const auto* network = network_of(state)) {
+    machine.mac = machine::mac_of(network->network()).value_or(machine.mac);
+    machine.network = network->network().link_up();
+  }
+  if (machine.network) status = start_outside(passt_beside(options.qemu), folder, machine.mac);
+  auto arguments = machine_arguments(machine);
   arguments.insert(arguments.end(), {"-incoming", "defer"});
-  status = run_daemon(options.qemu, arguments);
+  if (status) status = run_daemon(options.qemu, arguments);
   if (status) status = clone->connect();
   if (status) status = set_capabilities(clone->qmp_);
   if (status) status = load_from(clone->qmp_, folder / incoming_file);
@@ -212,6 +230,7 @@ link::Status Clone::resume() {
 void Clone::kill() {
   if (pid_ == 0) pid_ = read_pid_file(folder_ / pid_file);
   kill_and_wait(pid_, folder_);
+  end_outside(folder_);
   qmp_.close();
   grow_.close();
   console_.close();

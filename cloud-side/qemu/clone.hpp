@@ -2,9 +2,9 @@
 // One clone: a QEMU process of its own, made from a neutral saved state and driven over QMP. The process is daemonized
 // and outlives this object and amphiond; all that is needed to take it up again stands in its folder. The folder:
 // memory, disk0 (the caller's, at start() complete), and made here: qmp.sock, console.sock, grow.sock,
-// qemu.log, qemu.pid, clone.json. Thread safety: one thread at a time. Invariant: a Clone that exists has had its
-// process alive at least once; only kill() ends the process. Errors: link::ErrorCode::closed means that the process is
-// gone.
+// network.sock, qemu.log, qemu.pid, passt.pid, clone.json. Thread safety: one thread at a time. Invariant: a Clone that
+// exists has had its process alive at least once; only kill() ends the process. Errors: link::ErrorCode::closed means
+// that the process is gone.
 #pragma once
 
 #include <cstdint>

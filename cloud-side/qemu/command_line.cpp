@@ -36,6 +36,16 @@ std::string disk_device() {
          no_options;
 }
 
+std::string network_device(const Machine& m) {
+  return "virtio-net-device,id=network,mac=" + machine::text_of(m.mac) + (m.network ? ",netdev=outside" : "") +
+         bus(VirtioSlot::network) +
+         ",csum=off,guest_csum=off,gso=off,guest_tso4=off,guest_tso6=off,guest_ecn=off,guest_ufo=off,guest_uso4=off"
+         ",guest_uso6=off,guest_tunnel=off,guest_tunnel_csum=off,guest_announce=off,host_tso4=off,host_tso6=off"
+         ",host_ecn=off,host_ufo=off,host_uso=off,host_tunnel=off,host_tunnel_csum=off,mrg_rxbuf=off,status=on"
+         ",ctrl_vq=off,ctrl_rx=off,ctrl_vlan=off,ctrl_rx_extra=off,ctrl_mac_addr=off,ctrl_guest_offloads=off,mq=off" +
+         no_options;
+}
+
 }  // namespace
 
 bool folder_too_long(const std::filesystem::path& folder) {
@@ -106,6 +116,10 @@ std::vector<std::string> machine_arguments(const Machine& m) {
       "-device",
       "virtio-balloon-device,id=balloon,page-poison=off,free-page-reporting=on" + bus(VirtioSlot::balloon) + no_options,
   };
+  if (m.network)
+    a.insert(a.end(), {"-netdev",
+                       "stream,id=outside,server=off,addr.type=unix,addr.path=" + escaped(m.folder / network_socket)});
+  a.insert(a.end(), {"-device", network_device(m)});
   for (std::uint32_t n = 0; n < machine::pcie_root_ports; ++n)
     a.insert(a.end(), {"-device", "pcie-root-port,bus=pcie.0,id=port" + number(n) + ",addr=0" + number(n + 1) +
                                       ".0,chassis=" + number(n + 1) + ",slot=" + number(n + 1) + ",port=" + number(n)});

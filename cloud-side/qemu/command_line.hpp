@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "machine/network.hpp"
 #include "machine/phone.hpp"
 
 namespace amphion::qemu {
@@ -18,12 +19,15 @@ struct Machine {
   std::filesystem::path memory;  // file of shape.memory_bytes, shared with QEMU
   std::filesystem::path disk;    // raw image
   std::filesystem::path folder;  // for sockets and logs
+  machine::Mac mac{2, 0, 0, 0, 0, 1};
+  bool network = false;  // joined to the folder's passt; else its cable leads nowhere
 };
 
 // Names inside a clone's folder.
 inline constexpr char qmp_socket[] = "qmp.sock";
 inline constexpr char console_socket[] = "console.sock";
 inline constexpr char grow_socket[] = "grow.sock";
+inline constexpr char network_socket[] = "network.sock";
 inline constexpr char pid_file[] = "qemu.pid";
 inline constexpr char log_file[] = "qemu.log";
 

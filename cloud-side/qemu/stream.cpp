@@ -256,6 +256,11 @@ Section& Stream::section(const std::string& name, std::uint32_t instance) {
   return const_cast<Section&>(static_cast<const Stream*>(this)->section(name, instance));
 }
 
+bool Stream::has_matching(const std::string& prefix, const std::string& suffix) const {
+  return std::any_of(sections_.begin(), sections_.end(),
+                     [&](const Section& s) { return s.name_.starts_with(prefix) && s.name_.ends_with(suffix); });
+}
+
 const Section& Stream::matching(const std::string& prefix, const std::string& suffix) const {
   for (const Section& s : sections_)
     if (s.name_.starts_with(prefix) && s.name_.ends_with(suffix)) return s;

@@ -55,6 +55,7 @@ class Stream {
   // The section whose name ends with `suffix`, and starts with `prefix`.
   [[nodiscard]] const Section& matching(const std::string& prefix, const std::string& suffix) const;
   [[nodiscard]] Section& matching(const std::string& prefix, const std::string& suffix);
+  [[nodiscard]] bool has_matching(const std::string& prefix, const std::string& suffix) const;
   // Sets the one number of a subsection, version 1, that its device saves only when it is needed: added at the
   // section's end if it is not there (QEMU finds subsections by name).
   void set_subsection(Section& section, const std::string& name, const std::string& field, std::size_t size,

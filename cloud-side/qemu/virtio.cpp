@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "machine/validate.hpp"
 #include "machine/virtio_features.hpp"
 
 namespace amphion::qemu {
@@ -12,6 +13,7 @@ using machine::virtio_id_balloon;
 using machine::virtio_id_block;
 using machine::virtio_id_console;
 using machine::virtio_id_input;
+using machine::virtio_id_network;
 
 constexpr std::uint8_t subsection = 5;
 constexpr std::uint32_t max_config_bytes = 256;
@@ -22,6 +24,9 @@ constexpr std::size_t element_bytes = 16 + 2 * 1024 * 8 + 2 * 1024 * 16;
 constexpr std::uint8_t status_driver_ok = 4;
 constexpr std::uint8_t status_features_ok = 8;
 constexpr std::uint32_t balloon_stats_queue = 2;
+constexpr int network_transmit_queue = 1;
+constexpr std::uint32_t max_filtered_addresses = 64;
+constexpr std::size_t filtered_tags_bytes = 4096 / 8;
 
 [[noreturn]] void fail(const std::string& what) { throw StreamError("QEMU's virtio state is not understood: " + what); }
 
@@ -57,7 +62,27 @@ void parse_console(Reader& r, VirtioImage& image) {
   }
 }
 
+// hw/net/virtio-net.c, vmstate_virtio_net_device, of a device with one pair of queues and no optional feature.
+void parse_network(Reader& r, VirtioImage& image) {
+  auto& network = image.network;
+  for (auto& byte : network.mac) byte = r.u8();
+  network.tx_waiting = r.u32();
+  network.merged_buffers = r.u32();
+  network.status = r.u16();
+  const auto start = r.position();
+  Reader from = r;
+  r.take(2);  // promiscuous, all groups
+  const std::uint32_t addresses = r.u32();
+  if (addresses > max_filtered_addresses) fail("number of filtered addresses");
+  r.take(addresses * network.mac.size() + filtered_tags_bytes);
+  r.u32();    // the backend has headers
+  r.take(7);  // six kinds of overflow and refusal, and whether the backend has UFO
+  const View filter = from.take(r.position() - start);
+  network.filter.assign(filter.begin(), filter.end());
+}
+
 void parse_device(Reader& r, VirtioImage& image) {
+  if (image.device_id == virtio_id_network) parse_network(r, image);
   if (image.device_id == virtio_id_block) parse_block(r, image);
   if (image.device_id == virtio_id_console) parse_console(r, image);
   if (image.device_id == virtio_id_balloon) {
@@ -115,6 +140,13 @@ void put_subsection(Writer& w, const std::string& name) {
 }
 
 void write_device(Writer& w, const VirtioImage& image) {
+  if (image.device_id == virtio_id_network) {
+    for (const auto byte : image.network.mac) w.u8(byte);
+    w.u32(image.network.tx_waiting);
+    w.u32(image.network.merged_buffers);
+    w.u16(image.network.status);
+    w.bytes(image.network.filter);
+  }
   if (image.device_id == virtio_id_block) {
     w.bytes(image.held_requests);
     w.u8(0);
@@ -208,6 +240,16 @@ void take_statistics(VirtioImage& image, const machine::VirtioDevice& device) {
     image.queues[balloon_stats_queue].last_avail = static_cast<std::uint16_t>(q.used() + 1);
 }
 
+// Frames that the phone had not sent yet, or that QEMU's own end left, are sent when the guest goes on; and QEMU asks
+// for notifications again only when it looks at the queue.
+void carry_network(VirtioImage& image, const machine::VirtioDevice& device) {
+  auto& network = image.network;
+  network.mac = machine::mac_of(device.network()).value_or(network.mac);
+  network.status = device.network().link_up() ? machine::virtio_net_s_link_up : 0;
+  const bool goes_on = (image.status & status_driver_ok) != 0 && device.queues(network_transmit_queue).ready();
+  network.tx_waiting = goes_on ? 1 : 0;
+}
+
 // Gives back the buffers that QEMU has taken and not returned: they are the last ones that it took.
 void give_back(const VirtioImage& image, machine::VirtioDevice& device) {
   if (!image.held_requests.empty())
@@ -235,6 +277,10 @@ void neutral_device(const VirtioImage& image, machine::VirtioDevice& device, std
       device.mutable_blk()->set_capacity_sectors(disk_sectors);
       device.mutable_blk()->set_writeback(true);
       return;
+    case virtio_id_network:
+      device.mutable_network()->set_mac(image.network.mac.data(), image.network.mac.size());
+      device.mutable_network()->set_link_up((image.network.status & machine::virtio_net_s_link_up) != 0);
+      return;
     case virtio_id_console:
       for (const auto& port : image.ports) {
         auto* p = device.mutable_console()->add_ports();
@@ -259,6 +305,10 @@ void neutral_device(const VirtioImage& image, machine::VirtioDevice& device, std
 void set_config(VirtioImage& image, const machine::VirtioDevice& device) {
   if (device.has_blk()) {
     const auto config = machine::virtio_blk_config(device.blk().capacity_sectors());
+    image.config.assign(config.begin(), config.end());
+  }
+  if (device.has_network()) {
+    const auto config = machine::virtio_network_config(image.network.mac, device.network().link_up());
     image.config.assign(config.begin(), config.end());
   }
   if (device.has_input()) {
@@ -360,6 +410,7 @@ void from_neutral(const machine::VirtioDevice& device, VirtioImage& image) {
     image.queues[n].last_avail = static_cast<std::uint16_t>(q.last_avail());
     image.rings[n] = q.ready() ? VirtioImage::Rings{q.driver(), q.device()} : VirtioImage::Rings{0, 0};
   }
+  if (device.has_network()) carry_network(image, device);
   set_config(image, device);
   for (auto& port : image.ports)
     for (const auto& p : device.console().ports())

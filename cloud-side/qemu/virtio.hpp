@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "cloud-side/qemu/bytes.hpp"
+#include "machine/network.hpp"
 #include "machine/state.pb.h"
 
 namespace amphion::qemu {
@@ -51,6 +52,13 @@ struct VirtioImage {
   std::uint32_t max_ports = 0, ports_map = 0;
   std::vector<Port> ports;
   std::uint32_t num_pages = 0, actual = 0;  // balloon
+  struct Network {
+    machine::Mac mac{};
+    std::uint32_t tx_waiting = 0;  // the transmit queue is looked at when the guest goes on
+    std::uint32_t merged_buffers = 0;
+    std::uint16_t status = 0;
+    Bytes filter;  // of addresses and tags, which no driver can set; what the backend can do
+  } network;
 
   std::uint64_t features = 0;
   std::vector<Rings> rings;  // virtio_queue_slots

@@ -25,6 +25,7 @@ std::uint32_t read_empty_slot(std::uint32_t offset) {
 
 DeviceModel::DeviceModel(GuestMemory& memory, RegisterPage& page, Disk& disk0, Outlets outlets)
     : disk0_(disk0, memory, {page, VirtioSlot::disk0}),
+      network_(outlets.network, memory, {page, VirtioSlot::network}),
       console_(std::move(outlets.port), memory, {page, VirtioSlot::console}),
       keyboard_(memory, {page, VirtioSlot::keyboard}),
       entropy_(std::move(outlets.entropy), memory, {page, VirtioSlot::entropy}),

@@ -21,6 +21,7 @@
 #include "phone-side/devices/virtio_console.hpp"
 #include "phone-side/devices/virtio_entropy.hpp"
 #include "phone-side/devices/virtio_input.hpp"
+#include "phone-side/devices/virtio_net.hpp"
 
 namespace amphion::devices {
 
@@ -28,6 +29,7 @@ struct Outlets {
   VirtioConsole::Sink port;        // what the guest sends on its console ports
   VirtioEntropy::Source entropy;   // random bytes
   VirtioBalloon::Discard discard;  // pages that the balloon took
+  VirtioNet::Cable network;
 };
 
 class DeviceModel {
@@ -42,6 +44,7 @@ class DeviceModel {
   // The guest notified queues of a slot; a bit each.
   void ring(std::uint32_t slot, std::uint32_t queues);
 
+  [[nodiscard]] VirtioNet& network() { return network_; }
   [[nodiscard]] VirtioConsole& console() { return console_; }
   [[nodiscard]] VirtioInput& keyboard() { return keyboard_; }
   [[nodiscard]] VirtioBalloon& balloon() { return balloon_; }
@@ -58,13 +61,14 @@ class DeviceModel {
   [[nodiscard]] VirtioDevice* device(std::uint32_t slot) const { return slot < slots_.size() ? slots_[slot] : nullptr; }
 
   VirtioBlk disk0_;
+  VirtioNet network_;
   VirtioConsole console_;
   VirtioInput keyboard_;
   VirtioEntropy entropy_;
   VirtioBalloon balloon_;
   RegisterPage& page_;
   Pcie pcie_;
-  const std::array<VirtioDevice*, machine::virtio_slots> slots_{&disk0_,    nullptr, nullptr,   &console_,
+  const std::array<VirtioDevice*, machine::virtio_slots> slots_{&disk0_,    nullptr, &network_, &console_,
                                                                 &keyboard_, nullptr, &entropy_, &balloon_};
 };
 

@@ -4,12 +4,13 @@
 #include <algorithm>
 #include <array>
 #include <atomic>
+#include <utility>
 
 namespace amphion::devices {
 namespace {
 
 constexpr std::uint16_t desc_next = 1, desc_write = 2, desc_indirect = 4;
-constexpr std::uint16_t avail_no_interrupt = 1;
+constexpr std::uint16_t avail_no_interrupt = 1, used_no_notify = 1;
 constexpr std::uint64_t desc_bytes = 16, used_bytes = 8, ring_offset = 4, index_offset = 2;
 
 std::uint64_t total(const std::vector<Segment>& segments) {
@@ -105,10 +106,18 @@ bool VirtQueue::interrupt_suppressed() {
   return flags && (*flags & avail_no_interrupt) != 0;
 }
 
+void VirtQueue::want_notifications(bool wanted) {
+  if (!ready_ || std::exchange(notifications_wanted_, wanted) == wanted) return;
+  (void)memory_.store16(device, wanted ? 0 : used_no_notify);  // a hint
+  // The flag before the available index that is looked at next: the driver offers first and then looks at the flag.
+  std::atomic_thread_fence(std::memory_order_seq_cst);
+}
+
 void VirtQueue::reset() {
   desc = driver = device = 0;
   size_ = 0;
   ready_ = false;
+  notifications_wanted_ = true;
   last_avail_ = used_ = 0;
 }
 
@@ -133,6 +142,8 @@ void VirtQueue::restore(const machine::VirtQueue& state) {
   set_ready(state.ready());
   last_avail_ = static_cast<std::uint16_t>(state.last_avail());
   used_ = static_cast<std::uint16_t>(state.used());
+  notifications_wanted_ = false;  // whoever served it before may have switched them off
+  want_notifications(true);
 }
 
 bool copy_from(GuestMemory& memory, const Chain& chain, std::uint64_t offset, std::span<std::byte> out) {

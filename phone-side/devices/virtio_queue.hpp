@@ -49,6 +49,10 @@ class VirtQueue {
   // The driver asked for no interrupt on used buffers.
   [[nodiscard]] bool interrupt_suppressed();
 
+  // Whether the driver shall notify of what it offers; it may all the same. After asking again, look at offered()
+  // again.
+  void want_notifications(bool wanted);
+
   [[nodiscard]] std::uint16_t used_index() const { return used_; }
   // What was taken and not given back is offered again (a statistics buffer that another engine held).
   void rewind() { last_avail_ = used_; }
@@ -63,7 +67,7 @@ class VirtQueue {
   GuestMemory& memory_;
   std::uint32_t size_max_;
   std::uint32_t size_ = 0;
-  bool ready_ = false;
+  bool ready_ = false, notifications_wanted_ = true;
   std::uint16_t last_avail_ = 0;
   std::uint16_t used_ = 0;
 };

@@ -40,7 +40,7 @@ constexpr std::uint32_t architecture = AUDIT_ARCH_X86_64;
 
 // What the threads do once they serve a guest. 32-bit C libraries use the calls with 64-bit times where there are any.
 constexpr unsigned allowed_calls[] = {
-    // the socket to phoned, the waker, disk, kernel and initial file system
+    // the socket to phoned, the waker, disk, kernel, initial file system, TAP
     __NR_read,
     __NR_write,
     __NR_pread64,

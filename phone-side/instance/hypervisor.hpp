@@ -54,7 +54,8 @@ class Partition {
   [[nodiscard]] virtual Problem ask_pause() = 0;  // AMPHION_EVENT_PAUSED follows
   [[nodiscard]] virtual Problem allow(std::uint32_t vcpus) = 0;
 
-  virtual void wait() = 0;  // until next() may have something or wake() was called
+  // Until next() may have something, wake() was called, or `also` (-1: none) can be read.
+  virtual void wait(int also) = 0;
   virtual void wake() = 0;
   [[nodiscard]] virtual std::optional<Happening> next() = 0;
   virtual void complete(std::uint32_t vcpu, std::uint32_t data) = 0;  // of an access that next() gave

@@ -74,6 +74,8 @@ Instance::Instance(NewPartition made, std::unique_ptr<devices::Disk> disk, const
       reset_uart_(made.uart),
       memory_(partition_->memory()),
       disk_(std::move(disk)),
+      tap_(config.network.tap < 0 ? std::nullopt
+                                  : std::make_optional<devices::TapPort>(devices::OwnedFd(config.network.tap))),
       model_(memory_, *this, disk_,
              devices::Outlets{
                  .port =
@@ -82,6 +84,7 @@ Instance::Instance(NewPartition made, std::unique_ptr<devices::Disk> disk, const
                      },
                  .entropy = random_bytes,
                  .discard = [this](std::uint32_t first, std::uint32_t count) { balloon_took(first, count); },
+                 .network = {config.network.mac, tap_ ? &*tap_ : nullptr},
              }),
       thread_(&Instance::serve, this) {}
 
@@ -112,6 +115,7 @@ Problem Instance::run() {
   set_stopped(false);  // before: the guest may stop itself at once
   auto problem = partition_->run();
   if (problem) set_stopped(true);
+  partition_->wake();  // frames that arrive are waited for again
   return problem;
 }
 

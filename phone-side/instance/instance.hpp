@@ -17,6 +17,7 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -26,17 +27,25 @@
 #include "machine/phone.hpp"
 #include "machine/state.pb.h"
 #include "phone-side/devices/device_model.hpp"
+#include "phone-side/devices/frame_port.hpp"
 #include "phone-side/instance/hypervisor.hpp"
 #include "phone-side/instance/loader.hpp"
 #include "phone-side/instance/mapped_memory.hpp"
 
 namespace amphion::instance {
 
+// The network device's address and the TAP that it is joined to; -1: its link is down. The Instance takes the TAP over.
+struct Network {
+  machine::Mac mac{2, 0, 0, 0, 0, 1};
+  int tap = -1;
+};
+
 struct InstanceConfig {
   machine::Shape shape{};
   std::uint32_t vcpus_allowed = 1;
   std::uint64_t bound_bytes = 0;  // at most this much memory at a time; the balloon is asked to hold the rest
   BootFiles boot;
+  Network network;
 };
 
 // A partition and what its hardware was like when it was new, which a guest that resets itself needs again.
@@ -124,6 +133,8 @@ class Instance final : private devices::RegisterPage {
   void serve_access(const Happening& access);
   void serve_doorbells(const Happening& rung);
   void serve_events(std::uint32_t events);
+  void serve_network();
+  [[nodiscard]] int network_news();  // what to wait at for frames
   void restart();
   void report();
   void take_serial();  // with model_mutex_
@@ -159,6 +170,7 @@ class Instance final : private devices::RegisterPage {
   devices::TrackedDisk disk_;
   std::string serial_waiting_;
   Outbox outbox_;
+  std::optional<devices::TapPort> tap_;
   devices::DeviceModel model_;
 
   std::uint64_t keys_reported_ = 0;  // the thread's own

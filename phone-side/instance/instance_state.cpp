@@ -56,6 +56,9 @@ Problem Instance::check_restorable(const machine::InstanceState& state) const {
     return "the saved state's counter runs at " + std::to_string(state.counter_frequency()) + " Hz, this board's at " +
            std::to_string(counter_frequency_);
   for (const auto& device : state.virtio())
+    if (device.has_network() && machine::mac_of(device.network()) != config_.network.mac)
+      return "the saved state is of an instance with another network address";
+  for (const auto& device : state.virtio())
     if (device.has_blk() && device.blk().capacity_sectors() * machine::virtio_blk_sector_bytes != disk_.size_bytes())
       return "the saved state is of an instance with a disk of another size";
   return {};

@@ -51,9 +51,9 @@ class LinuxPartition final : public Partition {
     return call(fd_.get(), AMPHION_ALLOW, &vcpus, "number of vCPUs refused");
   }
 
-  void wait() override {
-    pollfd fds[2] = {{fd_.get(), POLLIN, 0}, {waker_.get(), POLLIN, 0}};
-    if (::poll(fds, 2, -1) > 0 && (fds[1].revents & POLLIN) != 0) {
+  void wait(int also) override {
+    pollfd fds[3] = {{fd_.get(), POLLIN, 0}, {waker_.get(), POLLIN, 0}, {also, POLLIN, 0}};
+    if (::poll(fds, 3, -1) > 0 && (fds[1].revents & POLLIN) != 0) {
       eventfd_t count = 0;
       (void)eventfd_read(waker_.get(), &count);
     }

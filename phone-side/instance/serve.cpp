@@ -11,7 +11,7 @@ constexpr int most_at_once = 64;  // vCPUs that never stop asking must not keep 
 
 void Instance::serve() {
   for (;;) {
-    partition_->wait();
+    partition_->wait(network_news());
     {
       const std::lock_guard lock(life_mutex_);
       if (ending_) return;
@@ -21,6 +21,7 @@ void Instance::serve() {
       if (!happening) break;
       serve_one(*happening);
     }
+    serve_network();
     report();
   }
 }
@@ -38,6 +39,19 @@ void Instance::serve_doorbells(const Happening& rung) {
   if ((rung.rung & AMPHION_RUNG_UART) == 0) return;
   take_serial();
   feed_serial();
+}
+
+// A stopped instance receives nothing: its state may have been saved.
+int Instance::network_news() {
+  if (!tap_ || stopped()) return -1;
+  const std::lock_guard lock(model_mutex_);
+  return model_.network().has_room() ? tap_->descriptor() : -1;
+}
+
+void Instance::serve_network() {
+  if (stopped()) return;
+  const std::lock_guard lock(model_mutex_);
+  if (model_.network().serve()) partition_->wake();
 }
 
 void Instance::serve_access(const Happening& access) {

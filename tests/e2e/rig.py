@@ -216,7 +216,8 @@ class Rig(contextlib.AbstractContextManager):
         found = []
         for entry in pathlib.Path("/proc").glob("[0-9]*/cmdline"):
             with contextlib.suppress(OSError):
-                if f"{self.cloud_data}/devices/".encode() in entry.read_bytes():
+                line = entry.read_bytes()
+                if f"{self.cloud_data}/devices/".encode() in line and b"\0-pidfile\0" in line:
                     found.append(int(entry.parent.name))
         return found
 

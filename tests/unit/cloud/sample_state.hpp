@@ -31,6 +31,9 @@ inline void add_virtio(machine::InstanceState& state, std::uint32_t slot, std::u
     case machine::virtio_id_block:
       device.mutable_blk()->set_capacity_sectors(disk_bytes / 512);
       break;
+    case machine::virtio_id_network:
+      device.mutable_network()->set_mac(std::string("\x02\0\0\0\0\x01", 6));
+      break;
     case machine::virtio_id_console:
       for (std::uint32_t i = 0; i < machine::virtio_console_ports; ++i)
         device.mutable_console()->add_ports()->set_id(i);

@@ -24,9 +24,9 @@ TEST(DeviceModel, WhatIsNowhereReadsAllOnes) {
 // Everything in a state that is not the reset state.
 void use(World& w) {
   w.model.write(machine::pcie_ecam.base + 0x8018, 4, 0x0001'0100);
-  Driver disk(w, VirtioSlot::disk0), console(w, VirtioSlot::console), keyboard(w, VirtioSlot::keyboard),
-      entropy(w, VirtioSlot::entropy), balloon(w, VirtioSlot::balloon);
-  for (auto* d : {&disk, &console, &keyboard, &entropy, &balloon}) d->start();
+  Driver disk(w, VirtioSlot::disk0), network(w, VirtioSlot::network), console(w, VirtioSlot::console),
+      keyboard(w, VirtioSlot::keyboard), entropy(w, VirtioSlot::entropy), balloon(w, VirtioSlot::balloon);
+  for (auto* d : {&disk, &network, &console, &keyboard, &entropy, &balloon}) d->start();
   w.memory.put<std::uint32_t>(buf, 4);
   disk.add(0, {{buf, 16}, {buf + 64, 1, true}});
   disk.notify(0);
@@ -49,9 +49,9 @@ TEST(DeviceModel, StateRoundTrips) {
   machine::InstanceState state;
   a.model.save(state);
   EXPECT_EQ(state.input_sequence(), 3u);
-  ASSERT_EQ(state.virtio_size(), 5);
-  EXPECT_EQ(state.virtio(2).queues(0).last_avail(), 3u);
-  EXPECT_EQ(state.virtio(2).queues(0).used(), 3u);
+  ASSERT_EQ(state.virtio_size(), 6);
+  EXPECT_EQ(state.virtio(3).queues(0).last_avail(), 3u);
+  EXPECT_EQ(state.virtio(3).queues(0).used(), 3u);
 
   World b;
   b.memory = a.memory;
@@ -74,12 +74,12 @@ TEST(DeviceModel, ADeviceThatIsYoungerThanTheStateComesUpReset) {
   use(a);
   machine::InstanceState state, again;
   a.model.save(state);
-  state.mutable_virtio()->DeleteSubrange(3, 1);  // entropy
+  state.mutable_virtio()->DeleteSubrange(4, 1);  // entropy
   a.model.restore(state);
   a.model.save(again);
-  EXPECT_EQ(again.virtio(3).device_id(), machine::virtio_id_entropy);
-  EXPECT_EQ(again.virtio(3).status(), 0u);
-  EXPECT_EQ(again.virtio(4).SerializeAsString(), state.virtio(3).SerializeAsString());
+  EXPECT_EQ(again.virtio(4).device_id(), machine::virtio_id_entropy);
+  EXPECT_EQ(again.virtio(4).status(), 0u);
+  EXPECT_EQ(again.virtio(5).SerializeAsString(), state.virtio(4).SerializeAsString());
 }
 
 TEST(DeviceModel, AStatisticsBufferThatAnotherEngineHeldComesBack) {
@@ -87,13 +87,13 @@ TEST(DeviceModel, AStatisticsBufferThatAnotherEngineHeldComesBack) {
   use(a);
   machine::InstanceState state;
   a.model.save(state);
-  state.mutable_virtio(4)->mutable_queues(2)->set_last_avail(1);
+  state.mutable_virtio(5)->mutable_queues(2)->set_last_avail(1);
   World b;
   b.memory = a.memory;
   b.model.restore(state);
   machine::InstanceState again;
   b.model.save(again);
-  EXPECT_EQ(again.virtio(4).queues(2).last_avail(), 0u);
+  EXPECT_EQ(again.virtio(5).queues(2).last_avail(), 0u);
 }
 
 TEST(DeviceModel, TheGuestHearsThatAPortIsOpenHere) {
@@ -101,7 +101,7 @@ TEST(DeviceModel, TheGuestHearsThatAPortIsOpenHere) {
   use(a);
   machine::InstanceState state;
   a.model.save(state);
-  state.mutable_virtio(1)->mutable_console()->mutable_ports(1)->set_host_connected(false);
+  state.mutable_virtio(2)->mutable_console()->mutable_ports(1)->set_host_connected(false);
   World b;
   b.memory = a.memory;
   b.model.restore(state);

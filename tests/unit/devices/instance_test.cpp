@@ -4,7 +4,10 @@
 
 #include <fcntl.h>
 #include <gtest/gtest.h>
+#include <poll.h>
+#include <sys/eventfd.h>
 #include <sys/mman.h>
+#include <sys/socket.h>
 #include <unistd.h>
 
 #include <atomic>
@@ -32,7 +35,8 @@ struct FakeState {
   std::condition_variable changed;
   std::deque<Happening> happenings;
   std::deque<std::uint32_t> answers;
-  bool woken = false, running = false, destroyed = false;
+  OwnedFd news{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
+  bool running = false, destroyed = false;
   std::array<amphion_vcpu, 4> vcpus{};
   amphion_gic gic{};
   std::uint64_t counter = 0;
@@ -48,7 +52,7 @@ struct FakeState {
   void happen(const Happening& h) {
     const std::lock_guard lock(mutex);
     happenings.push_back(h);
-    changed.notify_all();
+    (void)eventfd_write(news.get(), 1);
   }
   std::uint32_t access(std::uint32_t address, bool write, std::uint32_t data = 0) {
     happen({.address = address, .bytes = 4, .write = write, .data = data});
@@ -107,16 +111,13 @@ class FakePartition final : public Partition {
     return {};
   }
   Problem allow(std::uint32_t) override { return {}; }
-  void wait() override {
-    std::unique_lock lock(s_->mutex);
-    s_->changed.wait(lock, [&] { return s_->woken || !s_->happenings.empty(); });
-    s_->woken = false;
+  void wait(int also) override {
+    pollfd fds[2] = {{s_->news.get(), POLLIN, 0}, {also, POLLIN, 0}};
+    poll(fds, 2, -1);
+    eventfd_t count = 0;
+    (void)eventfd_read(s_->news.get(), &count);
   }
-  void wake() override {
-    const std::lock_guard lock(s_->mutex);
-    s_->woken = true;
-    s_->changed.notify_all();
-  }
+  void wake() override { (void)eventfd_write(s_->news.get(), 1); }
   std::optional<Happening> next() override {
     const std::lock_guard lock(s_->mutex);
     if (s_->happenings.empty()) return {};
@@ -496,6 +497,15 @@ TEST_F(InstanceTest, RefusesTheStateOfAnother) {
   EXPECT_TRUE(instance->restore(state).has_value());
 }
 
+TEST_F(InstanceTest, RefusesTheStateOfAnotherAddress) {
+  make();
+  ASSERT_EQ(instance->boot(), Problem{});
+  machine::InstanceState state;
+  ASSERT_EQ(instance->save(state), Problem{});
+  state.mutable_virtio(1)->mutable_network()->mutable_mac()->at(4) ^= 1;
+  EXPECT_EQ(instance->restore(state), Problem("the saved state is of an instance with another network address"));
+}
+
 // Its state may have been saved: what changed behind that would be in memory and not in the state.
 TEST_F(InstanceTest, TakesNothingWhileItIsStopped) {
   make();
@@ -514,6 +524,89 @@ TEST_F(InstanceTest, KeysAreTakenUpToTheBoundAndWait) {
   for (std::size_t i = 0; i < many.size(); ++i) many[i] = {i + 1, 1, 30, 1};
   EXPECT_EQ(instance->keys(many), devices::VirtioInput::most_waiting);
   EXPECT_EQ(instance->keys_reached(), 0u);
+}
+
+// A guest's driver of the network device, with one buffer to receive into and one frame to send.
+class NetworkGuest {
+ public:
+  explicit NetworkGuest(FakeState& fake) : fake_(fake) {}
+  void start() {
+    for (const auto& [offset, value] : std::initializer_list<std::pair<std::uint32_t, std::uint32_t>>{
+             {0x70, 0}, {0x70, 3}, {0x24, 1}, {0x20, 1}, {0x70, 11}})
+      write(offset, value);
+    for (std::uint32_t n : {0u, 1u}) {
+      const auto at = static_cast<std::uint32_t>(ring(n));
+      for (const auto& [offset, value] : std::initializer_list<std::pair<std::uint32_t, std::uint32_t>>{
+               {0x30, n}, {0x38, 64}, {0x80, at}, {0x90, at + 0x400}, {0xa0, at + 0x800}, {0x44, 1}})
+        write(offset, value);
+    }
+    write(0x70, 15);
+  }
+  void offer(std::uint32_t n, std::uint32_t bytes) {
+    put<std::uint64_t>(ring(n), buffer(n));
+    put<std::uint32_t>(ring(n) + 8, bytes);
+    put<std::uint16_t>(ring(n) + 12, n == 0 ? 2 : 0);
+    put<std::uint16_t>(ring(n) + 0x402, ++offered_[n]);
+    fake_.ring(static_cast<std::uint32_t>(machine::VirtioSlot::network), 1u << n);
+  }
+  [[nodiscard]] char* at(std::uint64_t address) {
+    return reinterpret_cast<char*>(fake_.memory.data() + (address - machine::ram_base));
+  }
+  [[nodiscard]] std::uint16_t used(std::uint32_t n) {
+    return std::atomic_ref(*reinterpret_cast<std::uint16_t*>(at(ring(n) + 0x802))).load();
+  }
+  void wait_used(std::uint32_t n, std::uint16_t count) {
+    while (used(n) != count) std::this_thread::yield();
+  }
+  static std::uint64_t buffer(std::uint32_t n) { return machine::ram_base + 0x20'0000 + 0x1000 * n; }
+
+ private:
+  static std::uint64_t ring(std::uint32_t n) { return machine::ram_base + 0x10'0000 + 0x1000 * n; }
+  void write(std::uint32_t offset, std::uint32_t value) {
+    fake_.access(machine::virtio_window(machine::VirtioSlot::network).base + offset, true, value);
+  }
+  template <typename T>
+  void put(std::uint64_t address, T value) {
+    std::memcpy(at(address), &value, sizeof value);
+  }
+  FakeState& fake_;
+  std::array<std::uint16_t, 2> offered_{};
+};
+
+TEST_F(InstanceTest, FramesWakeItWhileTheGuestRunsAndHasRoom) {
+  constexpr std::size_t header = machine::virtio_net_header_bytes;
+  int pair[2];
+  ASSERT_EQ(socketpair(AF_UNIX, SOCK_SEQPACKET | SOCK_CLOEXEC, 0, pair), 0);
+  ASSERT_EQ(fcntl(pair[0], F_SETFL, O_NONBLOCK), 0);
+  config.network.tap = pair[0];
+  const OwnedFd outside_end(pair[1]);
+  const auto send = [&](const std::string& frame) {
+    EXPECT_EQ(::write(pair[1], frame.data(), frame.size()), static_cast<ssize_t>(frame.size()));
+  };
+  make();
+  ASSERT_EQ(instance->boot(), Problem{});
+  ASSERT_EQ(instance->run(), Problem{});
+  NetworkGuest guest(*fake);
+  guest.start();
+  send(std::string(60, '1'));
+  guest.offer(0, 2048);
+  guest.wait_used(0, 1);
+  EXPECT_EQ(std::string(guest.at(guest.buffer(0) + header), 60), std::string(60, '1'));
+
+  std::memset(guest.at(guest.buffer(1)), 's', header + 100);
+  guest.offer(1, header + 100);
+  char frame[200];
+  EXPECT_EQ(::read(pair[1], frame, sizeof frame), 100);
+
+  guest.offer(0, 2048);
+  ASSERT_EQ(instance->pause(), Problem{});
+  send(std::string(60, '2'));
+  machine::InstanceState state;
+  ASSERT_EQ(instance->save(state), Problem{});
+  EXPECT_EQ(guest.used(0), 1) << "a stopped guest receives nothing";
+  ASSERT_EQ(instance->run(), Problem{});
+  guest.wait_used(0, 2);
+  EXPECT_EQ(std::string(guest.at(guest.buffer(0) + header), 60), std::string(60, '2'));
 }
 
 TEST_F(InstanceTest, EndsWithTheObject) {

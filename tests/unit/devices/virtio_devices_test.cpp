@@ -311,7 +311,7 @@ TEST(VirtioInput, TakesLedStates) {
   EXPECT_EQ(k.d.used_index(1), 1);
   machine::InstanceState s;
   k.model.save(s);
-  EXPECT_EQ(s.virtio(2).input().led_state(), "\x02");
+  EXPECT_EQ(s.virtio(3).input().led_state(), "\x02");
 }
 
 // ---- entropy ----

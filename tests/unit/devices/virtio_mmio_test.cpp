@@ -23,7 +23,7 @@ TEST(VirtioMmio, EverySlotIdentifiesItself) {
 
 TEST(VirtioMmio, AnEmptySlotAnswersZeroAndSwallowsWrites) {
   World w;
-  Driver d(w, VirtioSlot::network);
+  Driver d(w, VirtioSlot::disk1);
   for (std::uint32_t offset = 0x10; offset < machine::virtio_slot_bytes; offset += 4) {
     d.write(offset, ~0u);
     EXPECT_EQ(d.read(offset), 0u);
@@ -32,8 +32,8 @@ TEST(VirtioMmio, AnEmptySlotAnswersZeroAndSwallowsWrites) {
 
 TEST(VirtioMmio, OffersTheMachinesFeaturesAndQueues) {
   World w;
-  for (const auto slot : {VirtioSlot::disk0, VirtioSlot::console, VirtioSlot::keyboard, VirtioSlot::entropy,
-                          VirtioSlot::balloon}) {
+  for (const auto slot : {VirtioSlot::disk0, VirtioSlot::network, VirtioSlot::console, VirtioSlot::keyboard,
+                          VirtioSlot::entropy, VirtioSlot::balloon}) {
     Driver d(w, slot);
     const auto& model = *machine::virtio_model(slot);
     d.write(m_features_sel, 0);

@@ -128,8 +128,8 @@ TEST(HostileRing, Fuzz) {
   for (int round = 0; round < 400; ++round) {
     World w;
     std::vector<Driver> drivers;
-    for (const auto slot : {VirtioSlot::disk0, VirtioSlot::console, VirtioSlot::keyboard, VirtioSlot::entropy,
-                            VirtioSlot::balloon})
+    for (const auto slot : {VirtioSlot::disk0, VirtioSlot::network, VirtioSlot::console, VirtioSlot::keyboard,
+                            VirtioSlot::entropy, VirtioSlot::balloon})
       drivers.emplace_back(w, slot);
     for (auto& d : drivers) d.start();
     for (int step = 0; step < 60; ++step) {
@@ -148,6 +148,8 @@ TEST(HostileRing, Fuzz) {
       d.offer(n, static_cast<std::uint16_t>(random() % Driver::size));
       if (random() % 30 == 0) w.memory.put<std::uint16_t>(d.avail(n) + 2, static_cast<std::uint16_t>(random()));
       d.notify(n);
+      w.cable.waiting.resize(random() % 4, std::string(60, 'f'));
+      (void)w.model.network().serve();
       (void)w.model.keyboard().offer({step + 1ull, 1, 30, 1});
       const std::array<std::byte, 5> hello{};
       w.model.console().send(random() % 2, hello);

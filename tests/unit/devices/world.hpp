@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <deque>
 #include <functional>
 #include <map>
 #include <random>
@@ -114,10 +115,29 @@ class MemoryDisk final : public Disk {
   bool fail = false;
 };
 
+// Frames that wait for the guest, and what it has sent.
+class FakePort final : public FramePort {
+ public:
+  [[nodiscard]] std::size_t receive(std::span<std::byte> frame) override {
+    if (waiting.empty()) return 0;
+    const std::size_t bytes = std::min(waiting.front().size(), frame.size());
+    std::memcpy(frame.data(), waiting.front().data(), bytes);
+    waiting.pop_front();
+    return bytes;
+  }
+  void send(std::span<const std::byte> frame) override {
+    sent.emplace_back(reinterpret_cast<const char*>(frame.data()), frame.size());
+  }
+
+  std::deque<std::string> waiting;
+  std::vector<std::string> sent;
+};
+
 struct World {
   FakeMemory memory;
   FakePage page;
   MemoryDisk disk{1u << 20};
+  FakePort cable;
   std::map<std::uint32_t, std::string> ports;
   std::vector<std::pair<std::uint32_t, std::uint32_t>> discarded;
   DeviceModel model{memory, page, disk,
@@ -125,7 +145,8 @@ struct World {
                               ports[port].append(reinterpret_cast<const char*>(bytes.data()), bytes.size());
                             },
                             [](std::span<std::byte> out) { std::fill(out.begin(), out.end(), std::byte{'r'}); },
-                            [this](std::uint32_t first, std::uint32_t n) { discarded.emplace_back(first, n); }}};
+                            [this](std::uint32_t first, std::uint32_t n) { discarded.emplace_back(first, n); },
+                            {{0x02, 0, 0, 0, 0, 7}, &cable}}};
 };
 
 // Offsets of virtio-mmio registers that tests use.

@@ -38,8 +38,10 @@ VirtQueue& queue(InstanceState& s) {
 
 TEST(Validate, AStateMayLackADeviceThatTheMachineGotLater) {
   InstanceState state = good();
-  ASSERT_EQ(state.virtio(3).device_id(), virtio_id_entropy);
-  state.mutable_virtio()->DeleteSubrange(3, 1);
+  ASSERT_EQ(state.virtio(4).device_id(), virtio_id_entropy);
+  state.mutable_virtio()->DeleteSubrange(4, 1);
+  EXPECT_FALSE(validate(state));
+  state.mutable_virtio()->DeleteSubrange(1, 1);  // the network
   EXPECT_FALSE(validate(state));
   state.mutable_virtio()->DeleteSubrange(1, 1);  // the console was always there
   EXPECT_TRUE(validate(state));
@@ -98,10 +100,15 @@ TEST(Validate, TheFirstIllegalValueOfEachFieldIsRefused) {
       {"alignment", [](auto& s) { queue(s).set_desc(ram_base + 8); }},
       {"capacity", [](auto& s) { s.mutable_virtio(0)->mutable_blk()->set_capacity_sectors(0); }},
       {"wrong part", [](auto& s) { s.mutable_virtio(0)->mutable_balloon(); }},
-      {"ports", [](auto& s) { s.mutable_virtio(1)->mutable_console()->add_ports(); }},
-      {"port order", [](auto& s) { s.mutable_virtio(1)->mutable_console()->mutable_ports(0)->set_id(1); }},
-      {"entropy", [](auto& s) { s.mutable_virtio(3)->mutable_balloon(); }},
-      {"balloon", [](auto& s) { s.mutable_virtio(4)->mutable_balloon()->set_actual((64u << 20) / 4096 + 1); }},
+      {"no network", [](auto& s) { s.mutable_virtio(1)->clear_network(); }},
+      {"short address", [](auto& s) { s.mutable_virtio(1)->mutable_network()->mutable_mac()->pop_back(); }},
+      {"a group's address", [](auto& s) { s.mutable_virtio(1)->mutable_network()->mutable_mac()->at(0) = 3; }},
+      {"a maker's address", [](auto& s) { s.mutable_virtio(1)->mutable_network()->mutable_mac()->at(0) = 0; }},
+      {"subnet 0", [](auto& s) { s.mutable_virtio(1)->mutable_network()->mutable_mac()->at(5) = 0; }},
+      {"ports", [](auto& s) { s.mutable_virtio(2)->mutable_console()->add_ports(); }},
+      {"port order", [](auto& s) { s.mutable_virtio(2)->mutable_console()->mutable_ports(0)->set_id(1); }},
+      {"entropy", [](auto& s) { s.mutable_virtio(4)->mutable_balloon(); }},
+      {"balloon", [](auto& s) { s.mutable_virtio(5)->mutable_balloon()->set_actual((64u << 20) / 4096 + 1); }},
       {"bridge", [](auto& s) { s.mutable_pcie()->mutable_host_bridge()->pop_back(); }},
       {"ports of pcie", [](auto& s) { s.mutable_pcie()->mutable_root_ports()->RemoveLast(); }},
       {"port config", [](auto& s) { s.mutable_pcie()->mutable_root_ports(0)->mutable_config()->push_back('x'); }},

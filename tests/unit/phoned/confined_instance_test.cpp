@@ -44,7 +44,7 @@ class FilePartition : public instance::Partition {
   Problem run() override { return {}; }
   Problem ask_pause() override { return {}; }
   Problem allow(std::uint32_t) override { return {}; }
-  void wait() override {}
+  void wait(int) override {}
   void wake() override {}
   std::optional<instance::Happening> next() override { return {}; }
   void complete(std::uint32_t, std::uint32_t) override {}

@@ -129,6 +129,7 @@ machine::InstanceState Adapter::busy() {
 TEST_F(Adapter, ATemplateIsReproducedByteForByte) {
   EXPECT_EQ(Stream::parse(base_).bytes(), base_);
   for (const auto& [name, id] : {std::pair{"virtio-mmio@000000000a000000/virtio-blk", machine::virtio_id_block},
+                                 {"virtio-mmio@000000000a000400/virtio-net", machine::virtio_id_network},
                                  {"virtio-mmio@000000000a000600/virtio-console", machine::virtio_id_console},
                                  {"virtio-mmio@000000000a000800/virtio-input", machine::virtio_id_input},
                                  {"virtio-mmio@000000000a000c00/virtio-rng", machine::virtio_id_entropy},

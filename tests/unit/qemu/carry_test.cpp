@@ -2,7 +2,10 @@
 // The proof of the machine: a running Debian guest with every device of the phone machine is carried from one QEMU
 // process through the sealed neutral state into another, and on into a third. Its processes, half-typed input, disk,
 // console, balloon and CPUs go on.
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <sys/socket.h>
+#include <unistd.h>
 
 #include <thread>
 
@@ -59,6 +62,35 @@ void wait_for_report(Clone& clone) {
 std::string entropy(Shell& shell) {
   return shell.run("cat /sys/class/misc/hw_random/rng_current; head -c 64 /dev/hwrng | wc -c");
 }
+// A lease is asked for anew, and is the one that the guest has.
+std::string lease(Shell& shell) {
+  return shell.run(
+      "until ifconfig eth0 | grep -q inet.addr; do sleep 0.1; done; udhcpc -nq -i eth0 -s /bin/true >/dev/null 2>&1 && "
+      "echo leased $(ifconfig eth0 | sed -n 's/.*inet addr:\\([0-9.]*\\) .*/\\1/p')");
+}
+
+// Neither by the gateway nor by the guest's own idea of 127.0.0.1 on the wire.
+void expect_nothing_of_the_cloud(Shell& shell) {
+  const int service = socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0);
+  sockaddr_in at{};
+  socklen_t size = sizeof at;
+  at.sin_family = AF_INET;
+  at.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  ASSERT_EQ(bind(service, reinterpret_cast<sockaddr*>(&at), sizeof at), 0);
+  ASSERT_EQ(listen(service, 8), 0);
+  ASSERT_EQ(getsockname(service, reinterpret_cast<sockaddr*>(&at), &size), 0);
+  const std::string port = std::to_string(ntohs(at.sin_port));
+  shell.run(
+      "echo 1 >/proc/sys/net/ipv4/conf/all/route_localnet; ip addr del 127.0.0.1/8 dev lo; "
+      "ip route add 127.0.0.1 via 10.67.1.2");
+  for (const char* address : {"10.67.1.2", "10.67.1.3", "127.0.0.1"})
+    EXPECT_NE(shell.run(std::string("nc -w 2 ") + address + " " + port + " </dev/null >/dev/null 2>&1; echo $?"), "0")
+        << address;
+  EXPECT_EQ(accept(service, nullptr, nullptr), -1) << "a clone has reached a service of the cloud's host";
+  shell.run("ip route del 127.0.0.1; ip addr add 127.0.0.1/8 dev lo");
+  close(service);
+}
+
 std::string online(Shell& shell) { return shell.run("cat /sys/devices/system/cpu/online"); }
 
 TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
@@ -73,8 +105,10 @@ TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
   shell->log_in(90s);
   EXPECT_EQ(online(*shell), "0-1");
   EXPECT_EQ(entropy(*shell), "virtio_rng.0\n64");
+  EXPECT_EQ(lease(*shell), "leased 10.67.1.15");
   EXPECT_EQ(shell->run("ls /sys/bus/pci/devices | wc -l"), "5");
 
+  expect_nothing_of_the_cloud(*shell);
   shell->expect_on_screen("login:", 30s);
   std::this_thread::sleep_for(1s);
   type(*clone, "root\n");
@@ -96,6 +130,7 @@ TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
   type(*clone, "ne > /root/typed\n");
   EXPECT_EQ(shell->run("echo $secret"), "4711");
   EXPECT_EQ(entropy(*shell), "virtio_rng.0\n64");
+  EXPECT_EQ(lease(*shell), "leased 10.67.1.15");
   shell->expect_on_screen("echo half a line > /root/typed", 30s);
   shell->run("until [ -s /root/typed ]; do sleep 0.1; done");
   EXPECT_EQ(shell->run("cat /root/typed"), "half a line");
@@ -126,6 +161,7 @@ TEST(Carry, EveryDeviceGoesOnInAnotherQemuAndBack) {
   type(*clone, "home > /root/typed2\n");
   EXPECT_EQ(online(*shell), "0-3");
   EXPECT_EQ(entropy(*shell), "virtio_rng.0\n64");
+  EXPECT_EQ(lease(*shell), "leased 10.67.1.15");
   EXPECT_EQ(shell->run("echo 3 > /proc/sys/vm/drop_caches; md5sum < /root/more"), more);
   EXPECT_EQ(*clone->memory(), 128u << 20);
   wait_for_report(*clone);

@@ -101,6 +101,7 @@ TEST_F(Features, EverySlotIsWhatTheMachineSays) {
 
 TEST_F(Features, ConfigurationSpacesAreTheMachines) {
   expect_config(VirtioSlot::disk0, 0, machine::virtio_blk_config(sectors));
+  expect_config(VirtioSlot::network, 0, machine::virtio_network_config({2, 0, 0, 0, 0, 1}, true));
   expect_config(VirtioSlot::console, 0, machine::virtio_console_config);
   expect_config(VirtioSlot::balloon, 0, std::array<std::uint8_t, 8>{});
   const std::string_view name(machine::virtio_keyboard_name, sizeof machine::virtio_keyboard_name);

@@ -25,7 +25,7 @@ class Keyboard : public testing::Test {
   void SetUp() override {
     auto state = machine::cold_state(shape, frequency, 2048);
     state.mutable_vcpus(0)->set_power(machine::Vcpu::POWER_OFF);
-    give_driver(*state.mutable_virtio(2));
+    give_driver(*state.mutable_virtio(3));
     const auto place = folder_.clone("keys");
     for (const auto& [name, size] : {std::pair{"memory", shape.memory_bytes}, {"disk0", std::uint64_t{2048 * 512}}}) {
       const int fd = open((place / name).c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600);
@@ -127,8 +127,8 @@ TEST_F(Keyboard, NothingIsGivenWhileTheCloneStandsStill) {
   EXPECT_TRUE(*inject(KEY_A, 1));
   const auto later = clone_->stop();
   ASSERT_TRUE(later) << later.error().text;
-  EXPECT_EQ(later->virtio(2).queues(0).used(), 2u);
-  EXPECT_EQ(later->virtio(2).queues(0).last_avail(), 2u);
+  EXPECT_EQ(later->virtio(3).queues(0).used(), 2u);
+  EXPECT_EQ(later->virtio(3).queues(0).last_avail(), 2u);
 }
 
 TEST_F(Keyboard, AFrameWithoutEndIsInvalid) {

@@ -40,6 +40,11 @@ VirtioImage image_of(const machine::VirtioModel& model) {
     image.ports.push_back({0, 1, 1, {}});
     image.ports.push_back({1, 1, 0, {}});
   }
+  if (model.device_id == machine::virtio_id_network) {
+    const auto config = machine::virtio_network_config({2, 3, 4, 5, 6, 7}, true);
+    image.config.assign(config.begin(), config.end());
+    image.network = {{2, 3, 4, 5, 6, 7}, 1, 0, 1, Bytes(2 + 4 + 512 + 4 + 7)};
+  }
   image.started = 1;
   return image;
 }
@@ -56,11 +61,9 @@ Bytes memory_with_used(const VirtioImage& image) {
   return ram;
 }
 
-const std::pair<std::uint32_t, const machine::VirtioModel*> devices[] = {{0, &machine::virtio_blk},
-                                                                         {3, &machine::virtio_console},
-                                                                         {4, &machine::virtio_keyboard},
-                                                                         {6, &machine::virtio_entropy},
-                                                                         {7, &machine::virtio_balloon}};
+const std::pair<std::uint32_t, const machine::VirtioModel*> devices[] = {
+    {0, &machine::virtio_blk},      {2, &machine::virtio_network}, {3, &machine::virtio_console},
+    {4, &machine::virtio_keyboard}, {6, &machine::virtio_entropy}, {7, &machine::virtio_balloon}};
 
 TEST(Virtio, ReadAndWrittenAgainIsTheSame) {
   for (const auto& [slot, model] : devices) {
