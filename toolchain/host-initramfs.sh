@@ -13,6 +13,9 @@ readonly PHONE_BUILD=${3:-$ROOT_DIR/build/phone}
 readonly MODULE=${4:-$ROOT_DIR/build/modules/guest-kernel-mods/amphion_host/amphion_host.ko}
 [ -f "$ROOT_DIR/board/$BOARD/recipe.sh" ] || die "there is no board $BOARD"
 . "$ROOT_DIR/board/$BOARD/recipe.sh"
+# The instances' networks (rootfs/host/usr/sbin/amphion-network), on every board.
+readonly NETWORK_MODULES="tun bridge nf_tables nft_ct nft_nat nft_chain_nat nft_masq nft_limit nft_connlimit
+  nft_meta_bridge"
 
 pack() {
   tree=$(mktemp -d "$AMPHION_CACHE/tmp/host.XXXXXX")
@@ -27,7 +30,7 @@ pack() {
     sed -i 's|^serial-console:.*|serial-console::askfirst:-/bin/sh|' "$tree/etc/inittab"
   fi
   # shellcheck disable=SC2086
-  install_modules "$tree" $HOST_MODULES
+  install_modules "$tree" $HOST_MODULES $NETWORK_MODULES
   install_program "$tree" phoned usr/sbin
   install_program "$tree" amphion-instance usr/sbin
   install_program "$tree" amphion usr/bin

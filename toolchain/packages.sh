@@ -5,7 +5,7 @@
 . "$(dirname "$0")/common.sh"
 
 readonly PACKAGES="
-  build-essential iproute2 cmake ninja-build ccache pkg-config python3 git
+  build-essential iproute2 nftables cmake ninja-build ccache pkg-config python3 git
   gcc-arm-linux-gnueabihf g++-arm-linux-gnueabihf
   qemu-system-arm qemu-user-static
   cpio lz4 kmod e2fsprogs fdisk u-boot-tools device-tree-compiler openssl make bc

@@ -6,6 +6,7 @@
 #include <malloc.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cstring>
 #include <deque>
 #include <mutex>
@@ -90,6 +91,9 @@ Problem Process::set_up(const pb::Setup& setup) {
   config.vcpus_allowed = setup.vcpus_allowed();
   config.bound_bytes = setup.bound_bytes();
   config.boot = {inherited::kernel, setup.has_initrd() ? inherited::initrd : -1, setup.cmdline()};
+  if (setup.mac().size() != config.network.mac.size()) return "phoned and amphion-instance are not of the same build";
+  std::copy(setup.mac().begin(), setup.mac().end(), config.network.mac.begin());
+  if (setup.has_network()) config.network.tap = inherited::network;
   NewPartition partition;
   partition.counter_frequency = setup.counter_frequency();
   if (setup.reset_vcpu().size() != sizeof partition.vcpu || setup.reset_gic().size() != sizeof partition.gic)

@@ -16,8 +16,9 @@ namespace amphion::instance {
 inline constexpr std::size_t max_message_bytes = 2u << 20;
 
 namespace inherited {
-inline constexpr int socket = 3, partition = 4, disk = 5, kernel = 6, initrd = 7;  // initrd: if there is one
-}
+inline constexpr int socket = 3, partition = 4, disk = 5, kernel = 6, network = 7;
+inline constexpr int initrd = 8;  // if there is one
+}  // namespace inherited
 
 [[nodiscard]] std::string frame(const google::protobuf::MessageLite& message);
 

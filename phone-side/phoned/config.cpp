@@ -54,8 +54,30 @@ class Section {
 
 constexpr std::uint64_t mib = 1ull << 20;
 
+NetworkKind parse_network(const Section& section) {
+  std::string kind = "nat";
+  section.text("network", kind);
+  if (kind == "nat") return NetworkKind::nat;
+  if (kind == "bridged") return NetworkKind::bridged;
+  if (kind == "none") return NetworkKind::none;
+  throw ConfigError(section.at("network") + ": must be \"nat\", \"bridged\" or \"none\"");
+}
+
+std::vector<std::string> parse_open_to(const Section& section) {
+  const json list = section.value().value("open_to", json::array());
+  std::vector<std::string> names;
+  const auto wrong = [&] { return ConfigError(section.at("open_to") + ": must be a list of instances' names"); };
+  if (!list.is_array() || list.size() > max_instances) throw wrong();
+  for (const json& name : list) {
+    if (!name.is_string() || !valid_instance_name(name.get<std::string>())) throw wrong();
+    names.push_back(name.get<std::string>());
+  }
+  return names;
+}
+
 InstanceConfig parse_instance(const Section& section) {
-  section.allow({"name", "vcpus", "vcpus_allowed", "memory_mib", "bound_mib", "kernel", "initrd", "disk", "cmdline"});
+  section.allow({"name", "vcpus", "vcpus_allowed", "memory_mib", "bound_mib", "kernel", "initrd", "disk", "cmdline",
+                 "network", "open_to"});
   InstanceConfig one;
   section.text("name", one.name);
   if (!valid_instance_name(one.name)) {
@@ -72,6 +94,8 @@ InstanceConfig parse_instance(const Section& section) {
   section.text("initrd", one.initrd);
   section.text("disk", one.disk);
   section.text("cmdline", one.cmdline);
+  one.network = parse_network(section);
+  one.open_to = parse_open_to(section);
   if (one.kernel.empty())
     throw ConfigError(section.at("kernel") + ": is missing; name the instance's kernel (a zImage)");
   if (one.cmdline.size() > max_cmdline_bytes) {

@@ -14,6 +14,8 @@
 
 namespace amphion::phoned {
 
+enum class NetworkKind { none, nat, bridged };
+
 struct InstanceConfig {
   std::string name;
   machine::Shape shape{4, 512ull << 20};
@@ -23,6 +25,8 @@ struct InstanceConfig {
   std::string initrd;
   std::string disk;  // the image that the instance's disk is first made from; empty: no disk
   std::string cmdline;
+  NetworkKind network = NetworkKind::nat;
+  std::vector<std::string> open_to;  // instances that it may speak with, where they name it too
 };
 
 struct Config {

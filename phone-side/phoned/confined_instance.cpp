@@ -49,9 +49,10 @@ void merge(link::Bitmap& into, std::span<const std::uint32_t> from) {
 
 class ConfinedInstance : public LiveInstance {
  public:
-  ConfinedInstance(const InstanceConfig& config, std::string disk, std::string program, instance::NewPartition made,
-                   Events events)
+  ConfinedInstance(const InstanceConfig& config, std::string disk, std::string program, Networks* networks,
+                   instance::NewPartition made, Events events)
       : config_(config),
+        networks_(networks),
         disk_(std::move(disk)),
         program_(std::move(program)),
         events_(std::move(events)),
@@ -112,9 +113,12 @@ class ConfinedInstance : public LiveInstance {
   }
 
   void retire() override {
-    std::shared_ptr<DeviceModelProcess> last;
-    const std::lock_guard lock(process_mutex_);
-    last.swap(process_);
+    {
+      std::shared_ptr<DeviceModelProcess> last;
+      const std::lock_guard lock(process_mutex_);
+      last.swap(process_);
+    }
+    cable_ = Networks::Cable();
   }
 
   bool lost() override {
@@ -203,7 +207,14 @@ class ConfinedInstance : public LiveInstance {
     if (!disk.ok()) return disk.error();
     auto kernel = open_file(config_.kernel, O_RDONLY, "the kernel");
     if (!kernel.ok()) return kernel.error();
-    std::vector<int> files{-1, disk->get(), kernel->get()};
+    auto nothing = open_file("/dev/null", O_RDWR, "nothing");
+    if (!nothing.ok()) return nothing.error();
+    if (networks_ != nullptr) {
+      auto cable = networks_->attach(config_);
+      if (!cable.ok()) return cable.error();
+      cable_ = std::move(*cable);
+    }
+    std::vector<int> files{-1, disk->get(), kernel->get(), cable_.joined() ? cable_.descriptor() : nothing->get()};
     OwnedFd initrd;
     if (!config_.initrd.empty()) {
       auto opened = open_file(config_.initrd, O_RDONLY, "the initial file system");
@@ -240,6 +251,8 @@ class ConfinedInstance : public LiveInstance {
     setup.set_cmdline(config_.cmdline);
     setup.set_has_initrd(!config_.initrd.empty());
     setup.set_counter_frequency(counter_frequency_);
+    setup.set_mac(cable_.mac().data(), cable_.mac().size());
+    setup.set_has_network(cable_.joined());
     setup.set_reset_vcpu(&reset_vcpu_, sizeof reset_vcpu_);
     setup.set_reset_gic(&reset_gic_, sizeof reset_gic_);
     return perform(request);
@@ -354,6 +367,7 @@ class ConfinedInstance : public LiveInstance {
   }
 
   const InstanceConfig config_;
+  Networks* const networks_;
   const std::string disk_, program_;
   const Events events_;
   const amphion_vcpu reset_vcpu_;
@@ -367,14 +381,16 @@ class ConfinedInstance : public LiveInstance {
   std::unique_ptr<instance::Partition> partition_;
   std::optional<instance::OutsideMemory> memory_;
 
+  Networks::Cable cable_;  // while there is a process
+
   std::mutex process_mutex_;
   std::shared_ptr<DeviceModelProcess> process_;
 };
 
 }  // namespace
 
-InstanceFactory confined_factory(instance::Hypervisor& hypervisor, std::string program) {
-  return [&hypervisor, program = std::move(program)](
+InstanceFactory confined_factory(instance::Hypervisor& hypervisor, std::string program, Networks* networks) {
+  return [&hypervisor, networks, program = std::move(program)](
              const InstanceConfig& config, const std::string& disk,
              LiveInstance::Events events) -> link::Result<std::shared_ptr<LiveInstance>> {
     instance::InstanceConfig wanted;
@@ -385,7 +401,7 @@ InstanceFactory confined_factory(instance::Hypervisor& hypervisor, std::string p
     auto made = instance::create_partition(hypervisor, wanted, problem);
     if (problem) return link::Error{ErrorCode::io, *problem};
     return std::shared_ptr<LiveInstance>(
-        std::make_shared<ConfinedInstance>(config, disk, program, std::move(made), std::move(events)));
+        std::make_shared<ConfinedInstance>(config, disk, program, networks, std::move(made), std::move(events)));
   };
 }
 

@@ -24,6 +24,7 @@ using namespace amphion;
 struct Options {
   std::string config = "/data/phoned.json";
   std::string device_model = "/usr/sbin/amphion-instance";
+  std::string network_tool = "/usr/sbin/amphion-network";
   bool verbose = false;
 };
 
@@ -108,7 +109,10 @@ int run(const Options& options) {
   instance::Problem problem;
   const auto hypervisor = instance::open_hypervisor(problem);
   if (!hypervisor) throw std::runtime_error(problem.value_or("no hypervisor"));
-  phoned::Phone phone(std::move(config), phoned::confined_factory(*hypervisor, options.device_model),
+  phoned::Networks networks(link::real_files(), config.data + "/instances", options.network_tool);
+  if (const auto status = networks.start(); !status.ok())
+    spdlog::error("instances are without a network: {}", status.error().text);
+  phoned::Phone phone(std::move(config), phoned::confined_factory(*hypervisor, options.device_model, &networks),
                       [] { kill(getpid(), SIGTERM); });
   phone.start();
   spdlog::info("ready");
@@ -127,6 +131,8 @@ int main(int argc, char** argv) {
                "phoned");
   app.add_option("--config", options.config, "configuration file (phone-side/phoned/README.md)")->capture_default_str();
   app.add_option("--device-model", options.device_model, "the program that an instance's device model runs in")
+      ->capture_default_str();
+  app.add_option("--network-tool", options.network_tool, "the program that makes the instances' networks")
       ->capture_default_str();
   app.add_flag("--verbose", options.verbose, "say more");
   try {

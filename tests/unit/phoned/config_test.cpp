@@ -34,6 +34,16 @@ TEST(Config, BoundsFollowTheShape) {
   EXPECT_EQ(config.instances[0].vcpus_allowed, 1u);
 }
 
+TEST(Config, ANetworkIsTranslatedAndClosedUnlessSaidOtherwise) {
+  const InstanceConfig usual = parse_config(with(""), "c.json").instances[0];
+  EXPECT_EQ(usual.network, NetworkKind::nat);
+  EXPECT_TRUE(usual.open_to.empty());
+  const InstanceConfig one =
+      parse_config(with(R"(, "network": "bridged", "open_to": ["personal", "a"])"), "c.json").instances[0];
+  EXPECT_EQ(one.network, NetworkKind::bridged);
+  EXPECT_EQ(one.open_to, (std::vector<std::string>{"personal", "a"}));
+}
+
 TEST(Config, NamesWhatIsWrong) {
   EXPECT_EQ(error_of("[]"), "c.json: : must be an object { ... }");
   EXPECT_TRUE(error_of("{").starts_with("c.json: is not JSON: "));
@@ -54,6 +64,11 @@ TEST(Config, NamesWhatIsWrong) {
   EXPECT_EQ(error_of(R"({"instances": [{"name": "work"}]})"),
             "c.json: instances[0].kernel: is missing; name the instance's kernel (a zImage)");
   EXPECT_EQ(error_of(with(R"(, "disk": 4)")), "c.json: instances[0].disk: must be a text in quotes");
+  EXPECT_EQ(error_of(with(R"(, "network": "NAT")")),
+            "c.json: instances[0].network: must be \"nat\", \"bridged\" or \"none\"");
+  for (const char* list : {"\"work\"", "[1]", "[\"../x\"]", R"(["a","a","a","a","a","a","a","a","a"])"})
+    EXPECT_EQ(error_of(with(std::string(", \"open_to\": ") + list)),
+              "c.json: instances[0].open_to: must be a list of instances' names");
   EXPECT_EQ(error_of(R"({"instances": [{"name": "a", "kernel": "k"}, {"name": "a", "kernel": "k"}]})"),
             "c.json: instances[1].name: \"a\" is there twice");
 }

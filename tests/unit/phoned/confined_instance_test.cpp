@@ -146,7 +146,7 @@ TEST_F(Confined, TheProcessHasTheInstancesDescriptorsAndNoOthers) {
   auto& live = make();
   ASSERT_TRUE(live.boot().ok());
   wait_for([&] { return !console_.empty(); });
-  EXPECT_EQ(console_, "a kernel, descriptors: 0 1 2 3 4 5 6");
+  EXPECT_EQ(console_, "a kernel, descriptors: 0 1 2 3 4 5 6 7");
   std::array<std::byte, 10> bytes{};
   ASSERT_TRUE(live.read(0, bytes).ok());
   EXPECT_EQ(std::memcmp(bytes.data(), "its memory", 10), 0);
@@ -239,7 +239,7 @@ TEST_F(Confined, OneThatDoesNotAnswerIsEnded) {
   const int fd = open((folder_.path() + "/disk").c_str(), O_RDWR | O_CLOEXEC);
   const devices::OwnedFd file(fd);
   DeviceModelProcess process(
-      FAKE_DEVICE_MODEL, "work", {fd, fd, fd},
+      FAKE_DEVICE_MODEL, "work", {fd, fd, fd, fd},
       {[](const instance::pb::Report&) { return true; }, [this](const std::string& why) { note([&] { why_ = why; }); }},
       std::chrono::milliseconds(100));
   instance::pb::Request request;
