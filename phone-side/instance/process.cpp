@@ -108,6 +108,7 @@ Problem Process::set_up(const pb::Setup& setup) {
   Problem problem;
   partition.partition =
       adopt_partition(OwnedFd(inherited::partition), static_cast<std::uint32_t>(setup.memory_bytes() / 4096), problem);
+  if (!problem) problem = partition.partition->get_uart(partition.uart);  // it is new
   if (problem) return problem;
   instance_ = std::make_unique<Instance>(std::move(partition), std::move(disk), config, events());
   return filter_system_calls();
