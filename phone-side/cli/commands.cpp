@@ -209,6 +209,24 @@ void add_commands(CLI::App& app, Options& options, std::ostream& out) {
   add_doctor(app, options, out);
 }
 
+// With --json an answer like any other, on `out`; else one line on `err`.
+int report(bool as_json, const std::string& text, int code, std::ostream& out, std::ostream& err) {
+  if (as_json) {
+    out << phoned::error_reply(text).dump(-1, ' ', false, json::error_handler_t::replace) << std::endl;
+  } else {
+    err << "amphion: " << text << std::endl;
+  }
+  return code;
+}
+
+// CLI11's text as one line, and where to read more.
+std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
+  std::string text = error.what();
+  std::replace(text.begin(), text.end(), '\n', ' ');
+  const auto commands = app.get_subcommands();
+  return text + "; see amphion " + (commands.empty() ? "" : commands.front()->get_name() + " ") + "--help";
+}
+
 }  // namespace
 
 int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err) {
@@ -222,19 +240,20 @@ int run(std::vector<std::string> arguments, std::ostream& out, std::ostream& err
   app.add_option("--pki", options.target.pki, "folder with ca.crt, owner.crt, owner.key [$AMPHION_PKI]")
       ->capture_default_str();
   app.fallthrough();
+  const bool as_json = std::find(arguments.begin(), arguments.end(), "--json") != arguments.end();
   try {
     add_commands(app, options, out);
     std::reverse(arguments.begin(), arguments.end());  // as CLI11 wants a vector
     app.parse(arguments);
     return exit_done;
   } catch (const CLI::ParseError& error) {
-    const int code = app.exit(error, out, err);
-    return code == 0 ? exit_done : exit_usage;
+    if (error.get_exit_code() != 0) return report(as_json, usage_error(app, error), exit_usage, out, err);
+    app.exit(error, out, err);  // help
+    return exit_done;
   } catch (const Unhealthy&) {
     return exit_failed;
   } catch (const std::exception& error) {
-    err << "amphion: " << error.what() << std::endl;
-    return exit_failed;
+    return report(as_json, error.what(), exit_failed, out, err);
   }
 }
 

@@ -338,11 +338,12 @@ class Rig(contextlib.AbstractContextManager):
         """Dock or undock; yields the name of each step as it begins, and at last "answer"."""
         with subprocess.Popen([AMPHION, "--phone", f"127.0.0.1:{self.control_port}", "--pki", self.pki, command, name, "--json"],
                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+            line = ""
             for line in process.stdout:
                 answer = json.loads(line)
                 yield answer["progress"]["step"] if "progress" in answer else "answer"
             if process.wait() != 0:
-                raise RigError(f"{command} {name}: {process.stderr.read()}")
+                raise RigError(f"{command} {name}: {line}{process.stderr.read()}")
 
     def console(self, name: str) -> "Console":
         return Console(self, name)

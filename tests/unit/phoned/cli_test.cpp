@@ -109,6 +109,26 @@ TEST_F(CliTest, WrongUsageIsExitCodeTwo) {
   EXPECT_EQ(call({"list", "--nonsense"}), exit_usage);
 }
 
+TEST_F(CliTest, UsageErrorsAreOneLineThatSaysWhereToRead) {
+  EXPECT_EQ(call({"dock"}), exit_usage);
+  EXPECT_EQ(err_.str(), "amphion: NAME is required; see amphion dock --help\n");
+  EXPECT_EQ(call({"list", "--nonsense"}), exit_usage);
+  EXPECT_EQ(err_.str(), "amphion: The following argument was not expected: --nonsense; see amphion list --help\n");
+  EXPECT_EQ(call({}), exit_usage);
+  EXPECT_EQ(err_.str(), "amphion: A subcommand is required; see amphion --help\n");
+}
+
+TEST_F(CliTest, ErrorsAreAnswersWithJson) {
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"dock", "--json"}, {"dock", "x", "--json"}, {"list", "--json", "--nonsense\xff"}}) {
+    EXPECT_NE(call(words), exit_done);
+    const auto answer = nlohmann::json::parse(out_.str());
+    EXPECT_EQ(answer["ok"], false);
+    EXPECT_TRUE(answer["error"].is_string());
+    EXPECT_EQ(err_.str(), "");
+  }
+}
+
 TEST_F(CliTest, HelpIsExitCodeZero) {
   for (const char* command : {"list", "status", "switch", "console", "dock", "undock"}) {
     EXPECT_EQ(call({command, "--help"}), exit_done) << command;
