@@ -12,6 +12,8 @@ namespace {
 
 using nlohmann::json;
 
+}  // namespace
+
 std::string text(const json& value, const char* key) {
   const auto found = value.find(key);
   return found != value.end() && found->is_string() ? found->get<std::string>() : "-";
@@ -19,20 +21,25 @@ std::string text(const json& value, const char* key) {
 
 std::uint64_t number(const json& value, const char* key) {
   const auto found = value.find(key);
-  return found != value.end() && found->is_number_unsigned() ? found->get<std::uint64_t>() : 0;
+  return found != value.end() && found->is_number_integer() && *found >= 0 ? found->get<std::uint64_t>() : 0;
 }
 
-bool flag(const json& value, const char* key) { return value.value(key, json(false)) == json(true); }
-
-std::string one_decimal(double value) {
-  std::array<char, 32> out{};
-  std::snprintf(out.data(), out.size(), "%.1f", value);
-  return out.data();
+bool flag(const json& value, const char* key) {
+  const auto found = value.find(key);
+  return found != value.end() && *found == json(true);
 }
 
 std::string padded(std::string text, std::size_t width) {
   if (text.size() < width) text.resize(width, ' ');
   return text + "  ";
+}
+
+namespace {
+
+std::string one_decimal(double value) {
+  std::array<char, 32> out{};
+  std::snprintf(out.data(), out.size(), "%.1f", value);
+  return out.data();
 }
 
 std::string memory_of(const json& one) {

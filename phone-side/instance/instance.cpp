@@ -136,8 +136,12 @@ Problem Instance::pause() {
 
 Problem Instance::allow(std::uint32_t vcpus) { return partition_->allow(vcpus); }
 
-Problem Instance::boot() {
+Problem Instance::boot(std::uint64_t keys_reached) {
   if (!stopped()) return "only a stopped instance can be started";
+  {
+    const std::lock_guard lock(model_mutex_);
+    model_.keyboard().restore_sequence(keys_reached);
+  }
   return start_cold();
 }
 

@@ -86,7 +86,9 @@ class Instance final : private devices::RegisterPage {
   Instance& operator=(const Instance&) = delete;
 
   // ---- Life ----
-  [[nodiscard]] Problem boot();  // cold start of a stopped instance: resets it, empties its memory, loads the kernel
+  // Cold start of a stopped instance: resets it, empties its memory, loads the kernel. Keys are numbered from
+  // `keys_reached` + 1 on.
+  [[nodiscard]] Problem boot(std::uint64_t keys_reached = 0);
   [[nodiscard]] Problem run();
   [[nodiscard]] Problem pause();  // returns when it is stopped; so does that of a stopped one
   [[nodiscard]] bool stopped() const;

@@ -61,6 +61,11 @@ InstanceEvents Process::events() {
     news.set_console(text.data(), text.size());
     report(news);
   };
+  events.grow = [this](std::string_view text) {
+    pb::Report news;
+    news.set_grow(text.data(), text.size());
+    report(news);
+  };
   events.keys_reached = [this](std::uint64_t sequence) {
     pb::Report news;
     news.set_keys_reached(sequence);
@@ -128,7 +133,7 @@ Problem Process::perform(const pb::Request& request, pb::Answer& answer) {
   if (!instance_) return "not set up";
   switch (request.what_case()) {
     case pb::Request::kBoot:
-      return instance_->boot();
+      return instance_->boot(request.boot().input_sequence());
     case pb::Request::kRestore:
       return restore(request.restore());
     case pb::Request::kRun:
@@ -153,6 +158,10 @@ Problem Process::perform(const pb::Request& request, pb::Answer& answer) {
       answer.set_taken(static_cast<std::uint32_t>(taken));
       return {};
     }
+    case pb::Request::kGrow:
+      if (!instance_->grow_open()) return "no service listens at the grow port";
+      answer.set_taken(static_cast<std::uint32_t>(instance_->grow_input(request.grow())));
+      return {};
     default:
       return "unknown request";
   }

@@ -24,12 +24,12 @@ constexpr std::size_t max_outbox = 4096;
 
 }  // namespace
 
-CloudLink::CloudLink(link::Records& records, CloudEvents events) : records_(records), events_(std::move(events)) {}
+CloudLink::CloudLink(link::Records& records, CloudEvents events, Slots slots)
+    : records_(records), events_(std::move(events)), slots_(std::move(slots)) {}
 
 CloudLink::~CloudLink() { stop(); }
 
-void CloudLink::start(const std::vector<Slot*>& slots, CloudTarget target) {
-  for (Slot* one : slots) slots_[one->name()] = one;
+void CloudLink::start(CloudTarget target) {
   target_ = std::move(target);
   runner_ = std::thread([this] { run(); });
   poster_ = std::thread([this] { post_loop(); });
@@ -67,9 +67,15 @@ void CloudLink::stop() {
   if (poster_.joinable()) poster_.join();
 }
 
-Slot* CloudLink::slot(const std::string& instance) const {
-  const auto found = slots_.find(instance);
-  return found == slots_.end() ? nullptr : found->second;
+void CloudLink::begin_anew(const std::string& why) {
+  if (const auto session = this->session()) session->close(why);
+}
+
+std::shared_ptr<Slot> CloudLink::slot(const std::string& instance) const {
+  for (auto& one : slots_()) {
+    if (one->name() == instance) return one;
+  }
+  return nullptr;
 }
 
 std::shared_ptr<link::Session> CloudLink::session() const {
@@ -150,7 +156,7 @@ link::Result<link::pb::Hello> CloudLink::hello(const CloudTarget& target) {
 
 // Returns when the session is over, or could not be had.
 link::Status CloudLink::connect_once(const CloudTarget& target) {
-  for (const auto& [name, one] : slots_) one->wait_idle();  // what a broken session left under way
+  for (const auto& one : slots_()) one->wait_idle();  // what a broken session left under way
   const auto endpoint = link::parse_endpoint(target.address, 7448);
   if (!endpoint.ok()) return endpoint.error();
   auto stream = link::tls_connect(*endpoint, target.identity, link::Role::cloud, link::in(connect_timeout));
@@ -198,10 +204,10 @@ void CloudLink::say_farewell(link::Session& session) {
 }
 
 void CloudLink::serve(const std::shared_ptr<link::Session>& session, const CloudTarget& target) {
-  for (const auto& [name, one] : slots_) {
+  for (const auto& one : slots_()) {
     const link::pb::Claim* claim = nullptr;
     for (const auto& theirs : session->peer().instances()) {
-      if (theirs.instance() == name) claim = &theirs;
+      if (theirs.instance() == one->name()) claim = &theirs;
     }
     one->reconcile(claim);
   }
@@ -214,7 +220,7 @@ void CloudLink::serve(const std::shared_ptr<link::Session>& session, const Cloud
   }
   spdlog::info("cloud {}: connected to {}", target.address, session->peer().name());
   session->start();
-  for (const auto& [name, one] : slots_) one->session_began(*session);
+  for (const auto& one : slots_()) one->session_began(*session);
   {
     std::unique_lock lock(mutex_);
     news_.wait(lock, [&] { return closed_; });
@@ -222,7 +228,7 @@ void CloudLink::serve(const std::shared_ptr<link::Session>& session, const Cloud
     outbox_.clear();
   }
   news_.notify_all();
-  for (const auto& [name, one] : slots_) one->session_ended();
+  for (const auto& one : slots_()) one->session_ended();
 }
 
 // ---- Sending ----
@@ -267,7 +273,7 @@ void CloudLink::post_loop() {
 }
 
 void CloudLink::resend_keys() {
-  for (const auto& [name, one] : slots_) one->resend_keys();
+  for (const auto& one : slots_()) one->resend_keys();
 }
 
 void CloudLink::refresh() {
@@ -287,7 +293,7 @@ void CloudLink::refresh() {
 // ---- What arrives ----
 
 void CloudLink::on_offer(link::Session&, const link::pb::Offer& offer, std::shared_ptr<link::Channel> channel) {
-  if (Slot* one = slot(offer.id().instance())) {
+  if (const auto one = slot(offer.id().instance())) {
     one->on_offer(offer, std::move(channel));
     return;
   }
@@ -301,21 +307,21 @@ void CloudLink::on_message(link::Session&, link::Message message) {
   using namespace link;
   if (const auto* reply = std::get_if<pb::StatusReply>(&message)) {
     for (const auto& status : reply->instances()) {
-      if (Slot* one = slot(status.instance())) one->on_clone_status(status);
+      if (const auto one = slot(status.instance())) one->on_clone_status(status);
     }
     const std::lock_guard lock(mutex_);
     answered_ = std::max(answered_, reply->query());
     news_.notify_all();
   } else if (const auto* ack = std::get_if<pb::InputAck>(&message)) {
-    if (Slot* one = slot(ack->instance())) one->on_input_ack(*ack);
+    if (const auto one = slot(ack->instance())) one->on_input_ack(*ack);
   } else if (const auto* progress = std::get_if<pb::UndockProgress>(&message)) {
-    if (Slot* one = slot(progress->instance())) one->on_undock_progress(*progress);
+    if (const auto one = slot(progress->instance())) one->on_undock_progress(*progress);
   } else if (const auto* refused = std::get_if<pb::UndockRefused>(&message)) {
-    if (Slot* one = slot(refused->instance())) one->on_undock_refused(refused->reason());
+    if (const auto one = slot(refused->instance())) one->on_undock_refused(refused->reason());
   } else if (const auto* data = std::get_if<pb::ConsoleData>(&message)) {
-    if (Slot* one = slot(data->instance())) one->on_console(data->data());
+    if (const auto one = slot(data->instance())) one->on_console(data->data());
   } else if (const auto* close = std::get_if<pb::ConsoleClose>(&message)) {
-    if (Slot* one = slot(close->instance())) one->on_console_closed(close->reason());
+    if (const auto one = slot(close->instance())) one->on_console_closed(close->reason());
   } else if (const auto* screen = std::get_if<pb::ScreenData>(&message)) {
     events_.screen(screen->instance(), screen->pixels());
   } else if (std::holds_alternative<pb::Unpaired>(message)) {

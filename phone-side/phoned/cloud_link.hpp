@@ -7,7 +7,6 @@
 #include <condition_variable>
 #include <deque>
 #include <functional>
-#include <map>
 #include <memory>
 #include <mutex>
 #include <nlohmann/json.hpp>
@@ -33,14 +32,17 @@ struct CloudEvents {
 
 class CloudLink : private link::Session::Handler {
  public:
-  // `slots` and `records` outlive this.
-  CloudLink(link::Records& records, CloudEvents events);
+  using Slots = std::function<std::vector<std::shared_ptr<Slot>>()>;
+  // `records` outlive this. `slots`: the instances that there are.
+  CloudLink(link::Records& records, CloudEvents events, Slots slots);
   ~CloudLink() override;
 
-  void start(const std::vector<Slot*>& slots, CloudTarget target);
+  void start(CloudTarget target);
   void stop();
   // Another cloud, or none: `why` ends the present session. Returns at once.
   void retarget(CloudTarget target, const std::string& why);
+  // Both sides say anew what they have: a record has changed by command.
+  void begin_anew(const std::string& why);
   // Whether it is connected, or becomes so by then.
   [[nodiscard]] bool await_session(link::Deadline deadline);
 
@@ -60,7 +62,7 @@ class CloudLink : private link::Session::Handler {
   void say_farewell(link::Session& session);
   [[nodiscard]] link::Result<link::pb::Hello> hello(const CloudTarget& target);
   void serve(const std::shared_ptr<link::Session>& session, const CloudTarget& target);
-  [[nodiscard]] Slot* slot(const std::string& instance) const;
+  [[nodiscard]] std::shared_ptr<Slot> slot(const std::string& instance) const;
   [[nodiscard]] bool pause(std::chrono::milliseconds time, std::uint64_t target);
   [[nodiscard]] std::optional<std::pair<CloudTarget, std::uint64_t>> next_target();
 
@@ -70,7 +72,7 @@ class CloudLink : private link::Session::Handler {
 
   link::Records& records_;
   const CloudEvents events_;
-  std::map<std::string, Slot*> slots_;
+  const Slots slots_;
   std::thread runner_;
   std::thread poster_;
 

@@ -3,6 +3,7 @@
 #include "phone-side/phoned/config.hpp"
 
 #include <algorithm>
+#include <array>
 #include <fstream>
 #include <initializer_list>
 #include <iterator>
@@ -12,6 +13,20 @@ namespace amphion::phoned {
 namespace {
 
 using nlohmann::json;
+
+struct Option {
+  std::string_view key, option;
+};
+constexpr std::array<Option, 9> options{{{"name", "NAME"},
+                                         {"memory_mib", "--memory-max"},
+                                         {"bound_mib", "--memory"},
+                                         {"vcpus", "--cpus-max"},
+                                         {"vcpus_allowed", "--cpus"},
+                                         {"disk_mib", "--disk"},
+                                         {"disk", "--disk-image"},
+                                         {"cmdline", "--cmdline"},
+                                         {"kernel", "--kernel"}}};
+constexpr char command[] = "(a command)";  // path of what an owner's command says: errors name its options
 
 // One JSON object with the path that errors name.
 class Section {
@@ -41,10 +56,16 @@ class Section {
                       found->get<std::uint64_t>() <= high && found->get<std::uint64_t>() % step == 0;
     if (good) return found->get<std::uint64_t>();
     const std::string even = step == 1 ? "a number" : "a multiple of " + std::to_string(step);
-    throw ConfigError(at(key) + ": must be " + even + " from " + std::to_string(low) + " to " + std::to_string(high));
+    const bool unit = path_ == command && std::string_view(key).ends_with("_mib");
+    throw ConfigError(at(key) + ": must be " + even + " from " + std::to_string(low) + " to " + std::to_string(high) +
+                      (unit ? " MiB" : ""));
   }
 
-  [[nodiscard]] std::string at(std::string_view key) const { return path_ + std::string(key); }
+  [[nodiscard]] std::string at(std::string_view key) const {
+    if (path_ != command) return path_ + std::string(key);
+    const auto known = std::find_if(options.begin(), options.end(), [&](const Option& one) { return one.key == key; });
+    return std::string(known == options.end() ? key : known->option);
+  }
   [[nodiscard]] const json& value() const { return value_; }
 
  private:
@@ -75,9 +96,16 @@ std::vector<std::string> parse_open_to(const Section& section) {
   return names;
 }
 
+const char* name_of(NetworkKind kind) {
+  if (kind == NetworkKind::none) return "none";
+  return kind == NetworkKind::nat ? "nat" : "bridged";
+}
+
+constexpr std::uint64_t max_disk_mib = 64 * 1024;  // as large as the device model's bitmap goes
+
 InstanceConfig parse_instance(const Section& section) {
-  section.allow({"name", "vcpus", "vcpus_allowed", "memory_mib", "bound_mib", "kernel", "initrd", "disk", "cmdline",
-                 "network", "open_to"});
+  section.allow({"name", "vcpus", "vcpus_allowed", "memory_mib", "bound_mib", "kernel", "initrd", "disk", "disk_mib",
+                 "cmdline", "network", "open_to"});
   InstanceConfig one;
   section.text("name", one.name);
   if (!valid_instance_name(one.name)) {
@@ -93,6 +121,7 @@ InstanceConfig parse_instance(const Section& section) {
   section.text("kernel", one.kernel);
   section.text("initrd", one.initrd);
   section.text("disk", one.disk);
+  one.disk_bytes = mib * section.number("disk_mib", 0, 1, max_disk_mib);
   section.text("cmdline", one.cmdline);
   one.network = parse_network(section);
   one.open_to = parse_open_to(section);
@@ -120,7 +149,81 @@ std::vector<InstanceConfig> parse_instances(const json& list, const std::string&
   return all;
 }
 
+// Largest shape and what of it is used here go together, whichever of them was wished for.
+void fit(json& value, const json& wishes, const char* part, const char* whole, std::uint64_t step) {
+  if (!value.contains(part) || !value.contains(whole)) return;
+  if (!value[part].is_number_unsigned() || !value[whole].is_number_unsigned()) return;
+  const auto used = value[part].get<std::uint64_t>();
+  if (used <= value[whole].get<std::uint64_t>()) return;
+  if (!wishes.contains(whole)) {
+    if (used <= machine::max_memory_bytes) value[whole] = (used + step - 1) / step * step;
+  } else if (!wishes.contains(part)) {
+    value[part] = value[whole];
+  }
+}
+
+void put_name(json& value, const std::string& name) {
+  constexpr std::string_view place = "{name}";
+  if (!value.contains("cmdline") || !value["cmdline"].is_string()) return;
+  auto words = value["cmdline"].get<std::string>();
+  for (std::size_t at = 0; (at = words.find(place, at)) != std::string::npos; at += name.size()) {
+    words.replace(at, place.size(), name);
+  }
+  value["cmdline"] = words;
+}
+
+// Used for the first instance of all, and until a template says otherwise.
+json defaults() { return {{"vcpus", 4u}, {"vcpus_allowed", 2u}, {"memory_mib", 512u}, {"bound_mib", 192u}}; }
+
+// As an instance would be checked.
+json parse_template(const json& value, const std::string& path) {
+  json whole = value;
+  if (value.is_object() && value.contains("name")) throw ConfigError(path + ".name: unknown key");
+  if (value.is_object()) whole["name"] = "template";
+  (void)parse_instance(Section(whole, path + "."));
+  return value;
+}
+
 }  // namespace
+
+InstanceConfig parse_instance(const json& value, const std::string& path) {
+  return parse_instance(Section(value, path));
+}
+
+json to_json(const InstanceConfig& instance) {
+  json value{{"name", instance.name},
+             {"vcpus", instance.shape.vcpus},
+             {"vcpus_allowed", instance.vcpus_allowed},
+             {"memory_mib", instance.shape.memory_bytes / mib},
+             {"bound_mib", instance.bound_bytes / mib},
+             {"kernel", instance.kernel},
+             {"initrd", instance.initrd},
+             {"disk", instance.disk},
+             {"cmdline", instance.cmdline},
+             {"network", name_of(instance.network)},
+             {"open_to", instance.open_to}};
+  if (instance.disk_bytes != 0) value["disk_mib"] = instance.disk_bytes / mib;
+  return value;
+}
+
+InstanceConfig new_instance(const json& base, const std::string& name, const json& wishes) {
+  json value = defaults();
+  value.update(base);
+  if (wishes.contains("name")) throw ConfigError("name: unknown key");
+  value.update(wishes);
+  fit(value, wishes, "bound_mib", "memory_mib", 2);
+  fit(value, wishes, "vcpus_allowed", "vcpus", 1);
+  put_name(value, name);
+  value["name"] = name;
+  return parse_instance(Section(value, command));
+}
+
+InstanceConfig changed_instance(const InstanceConfig& now, const json& wishes) {
+  Section(wishes, command).allow({"bound_mib", "vcpus_allowed"});
+  json value = to_json(now);
+  value.update(wishes);
+  return parse_instance(Section(value, command));
+}
 
 bool valid_instance_name(std::string_view name) {
   const auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
@@ -138,7 +241,7 @@ Config parse_config(std::string_view text, const std::string& file) {
     throw ConfigError(file + ": is not JSON: " + what.substr(0, what.find('\n')));
   }
   const Section section(root, file + ": ");
-  section.allow({"data", "pki", "cloud", "control", "socket", "watchdog_s", "instances"});
+  section.allow({"data", "pki", "cloud", "control", "socket", "watchdog_s", "instances", "template"});
   Config config;
   section.text("data", config.data);
   config.pki = config.data + "/pki";
@@ -148,6 +251,7 @@ Config parse_config(std::string_view text, const std::string& file) {
   section.text("socket", config.socket);
   config.watchdog_s = static_cast<std::uint32_t>(section.number("watchdog_s", config.watchdog_s, 0, max_watchdog_s));
   config.instances = parse_instances(root.value("instances", json()), section.at("instances"));
+  if (root.contains("template")) config.instance_template = parse_template(root["template"], section.at("template"));
   return config;
 }
 

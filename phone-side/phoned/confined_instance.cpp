@@ -65,10 +65,10 @@ class ConfinedInstance : public LiveInstance {
 
   // ---- Life ----
 
-  Status boot() override {
-    if (auto status = start_process(0); !status.ok()) return status;
+  Status boot(std::uint64_t input_sequence) override {
+    if (auto status = start_process(input_sequence); !status.ok()) return status;
     Request request;
-    request.mutable_boot();
+    request.mutable_boot()->set_input_sequence(input_sequence);
     if (auto status = perform(request); !status.ok()) return status;
     return run();
   }
@@ -186,6 +186,14 @@ class ConfinedInstance : public LiveInstance {
 
   void console_input(std::string_view bytes) override { input(false, bytes); }
   void serial_input(std::string_view bytes) override { input(true, bytes); }
+  Status grow(std::string_view line) override {
+    Request request;
+    request.set_grow(std::string(line));
+    return perform(request);
+  }
+  Status allow(std::uint32_t vcpus) override {
+    return with_memory([&](auto&) { return partition_->allow(vcpus); });
+  }
 
   LiveStats stats() override {
     amphion_stats raw{};
@@ -318,6 +326,9 @@ class ConfinedInstance : public LiveInstance {
         return true;
       case Report::kSerial:
         events_.serial(report.serial());
+        return true;
+      case Report::kGrow:
+        events_.grow(report.grow());
         return true;
       case Report::kOff:
         return off();

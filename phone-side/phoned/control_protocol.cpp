@@ -14,33 +14,71 @@ namespace {
 
 using nlohmann::json;
 
+enum class Instance { none, may, must };
+
 struct Row {
   std::string_view name;
   Operation operation;
-  bool needs_instance;
+  Instance instance;
+  std::array<std::string_view, 2> keys{};  // beside op and instance
 };
 
-constexpr std::array<Row, 14> operations{{
-    {"list", Operation::list, false},
-    {"status", Operation::status, false},
-    {"switch", Operation::switch_to, true},
-    {"console", Operation::console, true},
-    {"dock", Operation::dock, true},
-    {"undock", Operation::undock, true},
-    {"journal", Operation::journal, true},
-    {"screen", Operation::screen, false},
-    {"keys", Operation::keys, false},
-    {"shutdown", Operation::shutdown, false},
-    {"pair", Operation::pair, false},
-    {"unpair", Operation::unpair, false},
-    {"invite", Operation::invite, false},
-    {"doctor", Operation::doctor, false},
+constexpr std::array<Row, 24> operations{{
+    {"list", Operation::list, Instance::none},
+    {"status", Operation::status, Instance::may},
+    {"switch", Operation::switch_to, Instance::must},
+    {"console", Operation::console, Instance::must, {"serial"}},
+    {"dock", Operation::dock, Instance::must},
+    {"undock", Operation::undock, Instance::must},
+    {"journal", Operation::journal, Instance::must},
+    {"screen", Operation::screen, Instance::none},
+    {"keys", Operation::keys, Instance::none},
+    {"create", Operation::create, Instance::must, {"with"}},
+    {"start", Operation::start, Instance::must},
+    {"stop", Operation::stop, Instance::must, {"force"}},
+    {"reset", Operation::reset, Instance::must},
+    {"remove", Operation::remove, Instance::must, {"force"}},
+    {"set", Operation::set, Instance::must, {"with"}},
+    {"snapshot", Operation::snapshot, Instance::must, {"label"}},
+    {"restore", Operation::restore, Instance::must, {"label"}},
+    {"delete-snapshot", Operation::delete_snapshot, Instance::must, {"label"}},
+    {"logs", Operation::logs, Instance::may, {"follow"}},
+    {"shutdown", Operation::shutdown, Instance::none},
+    {"pair", Operation::pair, Instance::none, {"code"}},
+    {"unpair", Operation::unpair, Instance::none, {"force"}},
+    {"invite", Operation::invite, Instance::none},
+    {"doctor", Operation::doctor, Instance::none},
 }};
 
 std::string operation_names() {
   std::string names;
   for (const Row& row : operations) names += (names.empty() ? "" : ", ") + std::string(row.name);
   return names;
+}
+
+constexpr std::size_t max_name_bytes = 64;
+
+// The keys beside op and instance; the error is for the client.
+std::optional<std::string> take_key(const std::string& key, const json& value, Request& request) {
+  if (key == "label") {
+    if (!value.is_string() || value.get_ref<const std::string&>().size() > max_name_bytes)
+      return "\"label\" must be a short text";
+    request.label = value.get<std::string>();
+    return std::nullopt;
+  }
+  if (key == "code") {
+    if (!value.is_string()) return "\"pair\" needs a \"code\": CODE@HOST:PORT";
+    request.code = value.get<std::string>();
+    return std::nullopt;
+  }
+  if (key == "with") {
+    if (!value.is_object()) return "\"with\" must be an object { ... }";
+    request.with = value;
+    return std::nullopt;
+  }
+  if (!value.is_boolean()) return "\"" + key + "\" must be true or false";
+  (key == "serial" ? request.serial : key == "force" ? request.force : request.follow) = value.get<bool>();
+  return std::nullopt;
 }
 
 // Bytes as a view of the type that Mbed TLS wants.
@@ -57,18 +95,20 @@ std::variant<Request, std::string> parse_request(std::string_view line) {
   const auto name = op->get<std::string>();
   const auto row = std::find_if(operations.begin(), operations.end(), [&](const Row& one) { return one.name == name; });
   if (row == operations.end()) return "unknown operation; there are: " + operation_names();
-  Request request{row->operation, {}, value.value("serial", json(false)) == json(true)};
-  request.force = value.value("force", json(false)) == json(true);
-  if (row->operation == Operation::pair) {
-    const auto code = value.find("code");
-    if (code == value.end() || !code->is_string()) return std::string("\"pair\" needs a \"code\": CODE@HOST:PORT");
-    request.code = code->get<std::string>();
+  Request request{row->operation};
+  for (const auto& [key, unused] : value.items()) {
+    if (key == "op" || (key == "instance" && row->instance != Instance::none)) continue;
+    if (std::find(row->keys.begin(), row->keys.end(), key) == row->keys.end() || key.empty())
+      return "\"" + name + "\" knows no \"" + key.substr(0, max_name_bytes) + "\"";
+    if (auto wrong = take_key(key, value[key], request)) return *wrong;
   }
-  if (!row->needs_instance) return request;
+  if (row->operation == Operation::pair && request.code.empty())
+    return std::string("\"pair\" needs a \"code\": CODE@HOST:PORT");
   const auto instance = value.find("instance");
+  if (row->instance == Instance::none || (instance == value.end() && row->instance == Instance::may)) return request;
   if (instance == value.end() || !instance->is_string()) return "\"" + name + "\" needs an \"instance\"";
   request.instance = instance->get<std::string>();
-  if (request.instance.size() > 64) return std::string("the instance's name is too long");
+  if (request.instance.size() > max_name_bytes) return std::string("the instance's name is too long");
   return request;
 }
 
@@ -76,10 +116,13 @@ json to_json(const Request& request) {
   const auto row = std::find_if(operations.begin(), operations.end(),
                                 [&](const Row& one) { return one.operation == request.operation; });
   json value{{"op", row->name}};
-  if (row->needs_instance) value["instance"] = request.instance;
+  if (row->instance == Instance::must || !request.instance.empty()) value["instance"] = request.instance;
   if (request.serial) value["serial"] = true;
   if (request.force) value["force"] = true;
-  if (request.operation == Operation::pair) value["code"] = request.code;
+  if (!request.code.empty()) value["code"] = request.code;
+  if (request.follow) value["follow"] = true;
+  if (!request.label.empty()) value["label"] = request.label;
+  if (!request.with.empty()) value["with"] = request.with;
   return value;
 }
 

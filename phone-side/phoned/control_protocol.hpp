@@ -32,11 +32,21 @@ enum class Operation {
   journal,
   screen,
   keys,
+  create,
+  start,
+  stop,
+  reset,
+  remove,
+  set,
+  snapshot,
+  restore,
+  delete_snapshot,
+  logs,
   shutdown,
   pair,
   unpair,
   invite,
-  doctor
+  doctor,
 };
 
 struct Request {
@@ -44,7 +54,11 @@ struct Request {
   std::string instance{};  // empty where the operation needs none
   bool serial = false;     // console: the serial port instead of hvc0
   std::string code{};      // pair: CODE@HOST:PORT
-  bool force = false;      // unpair: whatever is lost by it
+  bool force = false;      // unpair: whatever is lost by it; stop: at once; remove: also one that runs or is docked
+  bool follow = false;     // logs: what comes, too
+  std::string label{};     // of a snapshot
+  nlohmann::json with =
+      nlohmann::json::object();  // create, set: keys of an instance; what they hold is not checked yet
 };
 
 // A line of a client: checked whole. The error is for the client.

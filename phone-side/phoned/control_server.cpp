@@ -23,8 +23,8 @@ constexpr std::size_t max_connections = 16;
 constexpr std::chrono::seconds handshake_timeout{20};
 
 // Output goes by a thread of its own; input is read here. Returns when either side has ended.
-void serve_console(ByteStream& stream, LineReader& lines, Commands& commands, const Request& request) {
-  const auto view = commands.open_console(request);
+void serve_view(ByteStream& stream, LineReader& lines, const std::shared_ptr<ConsoleView>& view,
+                const std::function<void(std::string_view)>& input) {
   stream.write(encode_line({{"ok", true}}));
   std::thread output([&] {
     try {
@@ -39,7 +39,7 @@ void serve_console(ByteStream& stream, LineReader& lines, Commands& commands, co
     while (const auto line = lines.next()) {
       const auto bytes = console_bytes(*line);
       if (!bytes) break;
-      commands.console_input(request, *bytes);
+      input(*bytes);
     }
   } catch (const std::runtime_error& error) {
     spdlog::debug("console: {}", error.what());
@@ -65,8 +65,11 @@ void serve_request(ByteStream& stream, LineReader& lines, Commands& commands, co
   };
   try {
     if (request.operation == Operation::console) {
-      serve_console(stream, lines, commands, request);
+      serve_view(stream, lines, commands.open_console(request),
+                 [&](std::string_view bytes) { commands.console_input(request, bytes); });
       commands.console_left(request);
+    } else if (request.operation == Operation::logs) {
+      serve_view(stream, lines, commands.open_logs(request), [](std::string_view) {});
     } else {
       stream.write(encode_line(commands.execute(request, progress)));
     }

@@ -22,9 +22,10 @@ class Commands {
  public:
   using Progress = std::function<void(const nlohmann::json&)>;
   virtual ~Commands() = default;
-  // The answer, with "ok":true. Any operation but console.
+  // The answer, with "ok":true. Any operation but console and logs.
   [[nodiscard]] virtual nlohmann::json execute(const Request& request, const Progress& progress) = 0;
   [[nodiscard]] virtual std::shared_ptr<ConsoleView> open_console(const Request& request) = 0;
+  [[nodiscard]] virtual std::shared_ptr<ConsoleView> open_logs(const Request& request) = 0;
   virtual void console_input(const Request& request, std::string_view bytes) = 0;
   virtual void console_left(const Request& request) = 0;
 };

@@ -213,7 +213,7 @@ Check check_instance(const InstanceConfig& config, const json& state, const std:
     return Check{check.name, Health::bad, found, advice};
   };
   const std::string note = text_of(state, "note");
-  if (text_of(state, "state") == "failed") return bad(note, "restart phoned; it starts again from its disk");
+  if (text_of(state, "state") == "failed") return bad(note, "amphion start " + config.name + " tries again");
   for (const std::string& file : {config.kernel, config.initrd, config.disk}) {
     if (!file.empty() && ::access(file.c_str(), R_OK) != 0) {
       return bad(file + ": " + errno_text(), "phoned.json names it: put the file there, or correct the name");

@@ -62,25 +62,42 @@ bool Focus::combination(std::uint16_t code, std::vector<Delivery>& out) {
   const bool alt = held_[KEY_LEFTALT] || held_[KEY_RIGHTALT];
   const bool super = held_[KEY_LEFTMETA] || held_[KEY_RIGHTMETA];
   const int number = function_key(code);
-  if (alt && number >= 0 && static_cast<std::size_t>(number) < instances_) {
+  if (alt && number >= 0 && present_[static_cast<std::size_t>(number)]) {
     change(static_cast<std::size_t>(number), out);
     return true;
   }
   if (super && code == KEY_TAB) {
-    change((focused_ + 1) % instances_, out);
+    change(next(), out);
     return true;
   }
   return false;
 }
 
 void Focus::change(std::size_t instance, std::vector<Delivery>& out) {
-  if (instance == focused_ || instance >= instances_) return;
+  if (instance == focused_ || instance >= present_.size() || !present_[instance]) return;
   for (std::uint16_t code = 0; code < keys; ++code) {
     if (pressed_[code]) pending_.push_back({EV_KEY, code, 0});
   }
   pressed_.reset();
   flush(out);
   focused_ = instance;
+}
+
+void Focus::set_present(std::size_t instance, bool present) {
+  present_.set(instance, present);
+  if (instance == focused_) pressed_.reset();  // whoever comes there has seen nothing pressed
+  if (present_[focused_]) return;
+  pressed_.reset();
+  focused_ = next();
+}
+
+// The focused one itself if there is no other.
+std::size_t Focus::next() const {
+  for (std::size_t step = 1; step < present_.size(); ++step) {
+    const std::size_t other = (focused_ + step) % present_.size();
+    if (present_[other]) return other;
+  }
+  return focused_;
 }
 
 void Focus::flush(std::vector<Delivery>& out) {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who gets the keys: the state machine between the board's keyboards and the instances. Pure; knows no device.
-// Alt+F1..Fn gives the focus to instance n, Super+Tab to the next one; neither reaches an instance.
+// Alt+F1..Fn gives the focus to instance n, Super+Tab to the next one that there is; neither reaches an instance.
+// Instances come and go, and keep their numbers. Of nobody there, the focus is of no use.
 // Invariants: what an instance sees is balanced: a release only of a key that it saw pressed, and all of its pressed
 // keys are released when it loses the focus. Each frame that it gets ends with SYN_REPORT and is not empty. Repeats
 // (value 2) are dropped. Thread safety: none; the caller serialises.
@@ -22,7 +23,11 @@ struct Delivery {
 
 class Focus {
  public:
-  explicit Focus(std::size_t instances) : instances_(instances) {}
+  static constexpr std::size_t most_instances = 12;  // as many as there are function keys
+
+  explicit Focus(std::size_t instances) {
+    for (std::size_t i = 0; i < instances; ++i) present_.set(i);
+  }
 
   [[nodiscard]] std::size_t focused() const { return focused_; }
 
@@ -31,6 +36,9 @@ class Focus {
 
   // By command. `instance` < the number of instances.
   [[nodiscard]] std::vector<Delivery> switch_to(std::size_t instance);
+
+  // An instance came or went; the focus of one that goes is the next one's.
+  void set_present(std::size_t instance, bool present);
 
   // A keyboard went away: nobody will release its keys.
   [[nodiscard]] std::vector<Delivery> release_all();
@@ -42,8 +50,9 @@ class Focus {
   [[nodiscard]] bool combination(std::uint16_t code, std::vector<Delivery>& out);
   void change(std::size_t instance, std::vector<Delivery>& out);
   void flush(std::vector<Delivery>& out);
+  [[nodiscard]] std::size_t next() const;
 
-  std::size_t instances_;
+  std::bitset<most_instances> present_;
   std::size_t focused_ = 0;
   std::bitset<keys> held_;     // on the board
   std::bitset<keys> pressed_;  // as the focused instance sees it

@@ -121,7 +121,7 @@ Status HomeImage::within_bound() const {
   const std::uint64_t screen = (slot_.config_.shape.screen_base() - machine::ram_base) / block_bytes;
   set_bits(needed, screen, (picture_pixels * sizeof(std::uint16_t) + block_bytes - 1) / block_bytes, true);
   for (const std::uint32_t word : needed) pages += static_cast<std::uint64_t>(std::popcount(word));
-  const std::uint64_t bound = slot_.config_.bound_bytes;
+  const std::uint64_t bound = slot_.home_bound();
   if (pages * block_bytes <= bound) return {};
   return {ErrorCode::invalid, slot_.name() + " uses " + std::to_string(mib(pages * block_bytes)) +
                                   " MiB, this phone gives it " + std::to_string(mib(bound)) + " MiB"};

@@ -1,8 +1,9 @@
 // SPDX-License-Identifier: Apache-2.0
 // The board's keyboards: every evdev device that has letters, grabbed by libevdev so that nothing else on the host
 // hears them. Devices may come and go (the input folder is watched). What was read waits here for its receiver, which
-// may write to disk and then gets all of it at once: the kernel keeps 64 events of a device and forgets all of them when more come. Thread safety:
-// run() belongs to one thread, the callbacks come from one other, all before run() returns; stop() from any.
+// may write to disk and then gets all of it at once: the kernel keeps 64 events of a device and forgets all of them
+// when more come. Thread safety: run() belongs to one thread, the callbacks come from one other, all before run()
+// returns; stop() from any.
 #pragma once
 
 #include <condition_variable>
@@ -22,7 +23,8 @@ namespace amphion::phoned {
 class Keyboards {
  public:
   struct Callbacks {
-    // All that waits, in order: whole frames, SYN_REPORT last. An empty one: a keyboard went away, maybe with keys held.
+    // All that waits, in order: whole frames, SYN_REPORT last. An empty one: a keyboard went away, maybe with keys
+    // held.
     std::function<void(std::span<const Frame>)> frames;
   };
 

@@ -32,6 +32,7 @@ class LiveInstance {
     std::function<void(std::uint64_t)> keys_reached;  // the keyboard's queue has received up to this event
     std::function<void(std::string_view)> console;    // hvc0
     std::function<void(std::string_view)> serial;
+    std::function<void(std::string_view)> grow;    // of the guest's service at the grow port
     std::function<void()> off;                     // the guest switched itself off
     std::function<void()> out_of_memory;           // a vCPU waits for memory beyond the bound
     std::function<void(const std::string&)> lost;  // why; it does not run any more and has no memory
@@ -39,7 +40,8 @@ class LiveInstance {
 
   virtual ~LiveInstance() = default;
 
-  [[nodiscard]] virtual link::Status boot() = 0;  // from kernel and disk; runs
+  // From kernel and disk; runs. Keys are numbered from `input_sequence` + 1 on.
+  [[nodiscard]] virtual link::Status boot(std::uint64_t input_sequence) = 0;
   // State of an instance that does not run and whose memory is already right; stays stopped.
   [[nodiscard]] virtual link::Status load(const std::string& sealed, std::uint64_t input_sequence) = 0;
   [[nodiscard]] virtual link::Status run() = 0;
@@ -60,6 +62,9 @@ class LiveInstance {
   // These two wait a little for a guest that is slow to read.
   virtual void console_input(std::string_view bytes) = 0;
   virtual void serial_input(std::string_view bytes) = 0;
+  // A line to the guest's service at the grow port; an error: nobody listens.
+  [[nodiscard]] virtual link::Status grow(std::string_view line) = 0;
+  [[nodiscard]] virtual link::Status allow(std::uint32_t vcpus) = 0;  // how many its guest may bring up from now on
   [[nodiscard]] virtual LiveStats stats() = 0;
   [[nodiscard]] virtual bool screen(std::span<std::uint16_t> picture) = 0;  // a copy of picture_pixels, may tear
 };

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: Apache-2.0
 // phoned: reads the configuration, opens the hypervisor, runs the phone until it is told to end (SIGTERM, SIGINT, an
 // owner).
+#include <spdlog/sinks/base_sink.h>
 #include <spdlog/sinks/stdout_sinks.h>
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
 #include <csignal>
+#include <ctime>
 #include <iostream>
 #include <optional>
 
@@ -33,8 +35,8 @@ class LogLine final : public spdlog::formatter {
  public:
   void format(const spdlog::details::log_msg& message, spdlog::memory_buf_t& out) override {
     const auto level = spdlog::level::to_string_view(message.level);
-    const std::string begin = link::utc_text(link::wall_clock_s()) + " phoned " +
-                              std::string(level.data(), level.size()) + ": ";
+    const std::string begin =
+        link::utc_text(link::wall_clock_s()) + " phoned " + std::string(level.data(), level.size()) + ": ";
     out.append(begin.data(), begin.data() + begin.size());
     out.append(message.payload.data(), message.payload.data() + message.payload.size());
     out.push_back('\n');
@@ -49,6 +51,26 @@ void set_up_log(bool verbose) {
   logger->flush_on(spdlog::level::debug);
   spdlog::set_default_logger(std::move(logger));
 }
+
+// phoned's own words go to the log files as well.
+class LogSink : public spdlog::sinks::base_sink<std::mutex> {
+ public:
+  explicit LogSink(std::shared_ptr<phoned::Logs> logs) : logs_(std::move(logs)) {}
+
+ protected:
+  void sink_it_(const spdlog::details::log_msg& message) override {
+    const std::time_t when = std::chrono::system_clock::to_time_t(message.time);
+    std::tm fields{};
+    localtime_r(&when, &fields);
+    char time[32];
+    const std::size_t length = std::strftime(time, sizeof time, "%Y-%m-%d %H:%M:%S", &fields);
+    logs_->note(std::string(time, length), std::string_view(message.payload.data(), message.payload.size()));
+  }
+  void flush_() override {}
+
+ private:
+  std::shared_ptr<phoned::Logs> logs_;
+};
 
 // Before any thread is made, so that all of them leave the signals to wait_for_end().
 sigset_t block_signals() {
@@ -112,8 +134,16 @@ int run(const Options& options) {
   phoned::Networks networks(link::real_files(), config.data + "/instances", options.network_tool);
   if (const auto status = networks.start(); !status.ok())
     spdlog::error("instances are without a network: {}", status.error().text);
-  phoned::Phone phone(std::move(config), phoned::confined_factory(*hypervisor, options.device_model, &networks),
-                      [] { kill(getpid(), SIGTERM); });
+  const auto logs = std::make_shared<phoned::Logs>(link::real_files(), config.data + "/logs");
+  spdlog::default_logger()->sinks().push_back(std::make_shared<LogSink>(logs));  // no thread speaks yet
+  phoned::Phone phone(
+      std::move(config), phoned::confined_factory(*hypervisor, options.device_model, &networks),
+      [&hypervisor]() -> std::uint64_t {
+        amphion_info info{};
+        if (const auto unknown = hypervisor->info(info)) spdlog::warn("{}", *unknown);
+        return std::uint64_t{info.pool_pages} * machine::page_bytes;
+      },
+      *logs, [] { kill(getpid(), SIGTERM); });
   phone.start();
   spdlog::info("ready");
   wait_for_end(ends, phone, *hypervisor, start_watchdog(watchdog_s));

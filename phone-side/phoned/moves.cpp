@@ -70,18 +70,17 @@ json to_json(const link::Progress& progress) {
           {"stopped_ms", ms(progress.stopped)}};
 }
 
-std::unique_ptr<Slot::Move> Slot::begin_move(SlotState state) {
+std::unique_ptr<Slot::Move> Slot::begin_move(Act act, std::optional<SlotState> during, bool force) {
   const std::lock_guard lock(mutex_);
-  const bool away = record_.place == link::pb::SIDE_CLOUD;
-  if (moving_) throw CommandError(name() + " is on the move already (" + std::string(text(state_)) + ")");
-  if (state == SlotState::docking && away) throw CommandError(name() + " is already docked");
-  if (state == SlotState::undocking && !away) throw CommandError(name() + " is not docked; it is on this phone");
-  const SlotState needed = away ? SlotState::docked : SlotState::running;
-  if (state_ != needed) throw CommandError(name() + " cannot move now: it is " + std::string(text(state_)));
+  if (removed_) throw CommandError(name() + " is being removed");
+  if (moving_) throw CommandError(name() + " is busy (" + std::string(text(state_)) + "); try again when that is done");
+  if (const auto why = refusal(act, state_, name(), force)) throw CommandError(name() + " " + *why);
+  auto move = std::make_unique<Move>(*this, state_, note_);
   moving_ = true;
-  state_ = state;
+  if (!during) return move;
+  state_ = *during;
   note_.clear();
-  return std::make_unique<Move>(*this);
+  return move;
 }
 
 void Slot::end_move() {
@@ -99,7 +98,7 @@ void Slot::wait_idle() {
 
 json Slot::dock(const ProgressSink& progress) {
   const auto session = services_.session();
-  const auto move = begin_move(SlotState::docking);
+  const auto move = begin_move(Act::dock, SlotState::docking);
   const auto give_up = [&](const std::string& why) {
     back_to(SlotState::running);
     throw CommandError(name() + " was not docked: " + why);
@@ -154,7 +153,7 @@ json Slot::dock(const ProgressSink& progress) {
 
 json Slot::undock(const ProgressSink& progress) {
   const auto session = services_.session();
-  const auto move = begin_move(SlotState::undocking);
+  const auto move = begin_move(Act::undock, SlotState::undocking);
   const auto give_up = [&](const std::string& why) {
     set_state(SlotState::docked);
     throw CommandError(name() + " was not undocked: " + why);
@@ -211,7 +210,7 @@ void Slot::ask_home(link::Session& session) {
   }
   link::pb::UndockRequest request;
   request.set_instance(name());
-  request.set_bound_bytes(config_.bound_bytes);
+  request.set_bound_bytes(home_bound());
   request.set_vcpus_allowed(config_.vcpus_allowed);
   if (const auto sent = session.send(request); !sent.ok()) {
     const std::lock_guard lock(mutex_);
@@ -309,6 +308,13 @@ void Slot::away(std::uint64_t input_sequence) {
 }
 
 void Slot::reconcile(const link::pb::Claim* claim) {
+  {
+    std::unique_lock lock(mutex_);
+    moved_.wait(lock, [&] { return !moving_; });
+    if (removed_) return;
+    moving_ = true;
+  }
+  const Move move(*this);
   const link::InstanceRecord before = record();
   if (before.instance.empty()) return;  // no record: it failed to start
   const link::Verdict verdict = link::reconcile(link::pb::SIDE_PHONE, link::claim_of(before), claim);
@@ -327,7 +333,7 @@ void Slot::reconcile(const link::pb::Claim* claim) {
   if (before.prepared != 0 && now->saved != before.prepared) image.discard(before.prepared);
   if (verdict == link::Verdict::follow) drop_live();
   const bool here = now->place == link::pb::SIDE_PHONE;
-  if (here && now->saved != 0) {  // taken now, or by an earlier session that could not start it
+  if (here && now->saved != 0 && !stopped_by_owner()) {  // taken now, or by an earlier session that could not start it
     if (const auto started = image.start(*now); !started.ok()) spdlog::error("{}: {}", name(), started.error().text);
   }
   if (!here && (before.prepared != 0 || verdict == link::Verdict::follow)) {

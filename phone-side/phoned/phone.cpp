@@ -26,47 +26,53 @@ constexpr std::chrono::seconds unpair_timeout{8};
 
 }  // namespace
 
-Phone::Phone(Config config, InstanceFactory make, std::function<void()> shutdown, BoardClock& clock)
+Phone::Phone(Config config, InstanceFactory make, std::function<std::uint64_t()> pool_bytes, Logs& logs,
+             std::function<void()> shutdown, BoardClock& clock)
     : config_(std::move(config)),
+      make_(std::move(make)),
+      pool_bytes_(std::move(pool_bytes)),
+      logs_(logs),
       shutdown_(std::move(shutdown)),
       time_(link::real_files(), config_.data + "/clock", clock),
       owners_(config_.data, config_.pki),
       records_(link::real_files(), config_.data + "/records", link::pb::SIDE_PHONE),
+      list_(link::real_files(), config_.data + "/instances.list"),
       cloud_(records_,
              {[this](const std::string& instance, const std::string& pixels) { clone_screen_.put(instance, pixels); },
               [this](const link::Peer& peer, std::int64_t seconds) {
                 time_.at_least(peer.valid_from, "the cloud's certificate is from then");
                 time_.cloud_says(seconds, peer);
               },
-              [this] { left(); }}),
-      focus_(config_.instances.size()),
+              [this] { left(); }},
+             [this] { return present(); }),
+      focus_(0),
       display_([this](std::span<std::uint16_t> picture) { return show(picture); }, [this] { ask_for_screen({}); }),
       pairing_(link::real_files(), config_.data, config_.cloud, config_.pki),
       keyboards_("/dev/input", {[this](std::span<const Frame> frames) { keys(frames); }}),
-      control_({config_.control, config_.socket}, *this) {
-  for (const InstanceConfig& one : config_.instances) {
-    slots_.push_back(
-        std::make_unique<Slot>(one, SlotServices{records_, link::real_files(), make, config_.data + "/instances",
-                                                 [this] { return cloud_.session(); },
-                                                 [this](link::Message message) { cloud_.post(std::move(message)); }}));
-  }
-}
+      control_({config_.control, config_.socket}, *this) {}
 
 Phone::~Phone() { stop(); }
 
 void Phone::start() {
-  if (const auto made = link::real_files().make_folder(config_.data + "/records"); !made.ok()) {
-    throw std::runtime_error(made.error().text);
+  for (const char* folder : {"/records", "/instances"}) {
+    if (const auto made = link::real_files().make_folder(config_.data + folder); !made.ok()) {
+      throw std::runtime_error(made.error().text);
+    }
   }
   start_time();
   const CloudTarget cloud = cloud_at_start();
   if (const auto ready = owners_.start(); !ready.ok()) throw std::runtime_error(ready.error().text);
-  for (const auto& one : slots_) one->start();
+  if (const auto read = list_.open(config_.instances); !read.ok()) throw std::runtime_error(read.error().text);
+  sweep();
+  for (const InstanceEntry& entry : list_.entries()) {
+    auto slot = make_slot(entry.config);
+    slot->sweep();
+    slot->start();
+    put_slot(entry.number, std::move(slot));
+  }
   display_.start();
   keyboards_thread_ = std::thread([this] { keyboards_.run(); });
-  std::vector<Slot*> slots;
-  for (const auto& one : slots_) slots.push_back(one.get());
-  cloud_.start(slots, cloud);
+  cloud_.start(cloud);
   control_.start(owners_.identity(), &owners_.desk(),
                  [this](const std::string& name, std::string_view key) { return owners_.sign(name, key); });
 }
@@ -74,11 +80,11 @@ void Phone::start() {
 void Phone::stop() {
   keyboards_.stop();
   if (keyboards_thread_.joinable()) keyboards_thread_.join();
-  for (const auto& one : slots_) one->give_up_moves();
+  for (const auto& one : present()) one->give_up_moves();
   control_.stop();
   cloud_.stop();
   display_.stop();
-  for (const auto& one : slots_) one->stop();
+  for (const auto& one : present()) one->stop();
   {
     const std::lock_guard lock(watch_mutex_);
     if (!watching_) return;
@@ -152,7 +158,7 @@ json Phone::pair(const std::string& invitation) {
 // Names of the instances that are not at home, as a text; empty: all are.
 std::string Phone::away() const {
   std::string names;
-  for (const auto& slot : slots_) {
+  for (const auto& slot : present()) {
     if (slot->summary()["place"] != "phone") names += (names.empty() ? "" : ", ") + slot->name();
   }
   return names;
@@ -172,7 +178,7 @@ json Phone::unpair(bool force) {
   const std::string address = now.ok() ? now->address : "";
   if (now.ok()) {
     cloud_.retarget({}, "the phone is being unpaired");
-    for (const auto& slot : slots_) slot->wait_idle();
+    for (const auto& slot : present()) slot->wait_idle();
     const auto stay = [&](CommandError why) {
       cloud_.retarget(*now, {});
       throw why;
@@ -224,7 +230,54 @@ json Phone::invite() {
 
 void Phone::answer() {
   (void)focused();
-  for (const auto& one : slots_) (void)one->view();
+  for (const auto& one : present()) (void)one->view();
+}
+
+// ---- Instances ----
+
+Phone::Slots Phone::slots() const {
+  const std::lock_guard lock(slots_mutex_);
+  return slots_;
+}
+
+std::vector<std::shared_ptr<Slot>> Phone::present() const {
+  std::vector<std::shared_ptr<Slot>> all;
+  for (auto& one : slots()) {
+    if (one) all.push_back(std::move(one));
+  }
+  return all;
+}
+
+void Phone::put_slot(std::size_t number, std::shared_ptr<Slot> slot) {
+  const bool there = slot != nullptr;
+  {
+    const std::lock_guard lock(slots_mutex_);
+    slots_[number].swap(slot);  // what was there goes without the lock
+  }
+  {
+    const std::lock_guard lock(focus_mutex_);
+    focus_.set_present(number, there);
+  }
+  display_.hurry();
+}
+
+std::shared_ptr<Slot> Phone::make_slot(const InstanceConfig& config) {
+  return std::make_shared<Slot>(
+      config, SlotServices{records_, link::real_files(), list_, logs_, make_, config_.data + "/instances",
+                           [this] { return cloud_.session(); },
+                           [this](link::Message message) { cloud_.post(std::move(message)); }});
+}
+
+// What was being made or removed when the power went.
+void Phone::sweep() {
+  for (const InstanceEntry& entry : list_.entries()) {
+    if (entry.whole) continue;
+    spdlog::warn("{}: was only half there, and is removed", entry.config.name);
+    if (const auto gone = Slot::forget(records_, logs_, config_.data + "/instances", entry.config.name); !gone.ok()) {
+      throw std::runtime_error(gone.error().text);
+    }
+    if (const auto gone = list_.remove(entry.config.name); !gone.ok()) throw std::runtime_error(gone.error().text);
+  }
 }
 
 // ---- Keys and focus ----
@@ -251,10 +304,10 @@ void Phone::deliver(std::vector<Delivery> deliveries, std::size_t before) {
     std::vector<Frame> frames;
     for (; i < deliveries.size() && deliveries[i].instance == instance; ++i)
       frames.push_back(std::move(deliveries[i].frame));
-    slots_[instance]->keys(frames);
+    if (const auto slot = slots()[instance]) slot->keys(frames);
   }
   if (focus_.focused() == before) return;
-  spdlog::info("{} has the focus", slots_[focus_.focused()]->name());
+  if (const auto slot = slots()[focus_.focused()]) spdlog::info("{} has the focus", slot->name());
   display_.hurry();
 }
 
@@ -266,7 +319,12 @@ std::size_t Phone::focused() {
 // ---- Screen ----
 
 std::vector<std::string> Phone::show(std::span<std::uint16_t> picture) {
-  Slot& slot = *slots_[focused()];
+  const auto there = slots()[focused()];
+  if (!there) {
+    ask_for_screen({});
+    return {"", "", "   This phone has no instance.", "", "   amphion create NAME   makes one"};
+  }
+  Slot& slot = *there;
   View view = slot.view();
   if (view.live) {
     ask_for_screen({});
@@ -320,11 +378,15 @@ json Phone::doctor() {
   checks.push_back(check_data(config_.data));
   checks.push_back(check_file_systems(paths));
   const auto add = [&](std::vector<Check> more) { std::move(more.begin(), more.end(), std::back_inserter(checks)); };
-  add(check_hypervisor(config_));
+  Config now = config_;
+  now.instances.clear();
+  for (const InstanceEntry& one : list_.entries()) now.instances.push_back(one.config);
+  add(check_hypervisor(now));
   checks.push_back(check_modules(paths));
   add(check_temperature(paths));
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    checks.push_back(check_instance(config_.instances[i], slots_[i]->summary(), config_.data));
+  for (const auto& one : present()) {
+    const auto entry = list_.find(one->name());
+    if (entry) checks.push_back(check_instance(entry->config, one->summary(), config_.data));
   }
   return to_json(checks);
 }
@@ -333,20 +395,32 @@ json Phone::doctor() {
 
 std::size_t Phone::index_of(const std::string& name) const {
   std::string names;
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    if (slots_[i]->name() == name) return i;
-    names += (i == 0 ? "" : ", ") + slots_[i]->name();
+  const auto all = slots();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!all[i]) continue;
+    if (all[i]->name() == name) return i;
+    names += (names.empty() ? "" : ", ") + all[i]->name();
   }
-  throw CommandError("unknown instance \"" + name + "\"; there are: " + names);
+  throw CommandError("unknown instance \"" + name + "\"; " +
+                     (names.empty() ? "there is none; amphion create makes one" : "there are: " + names));
 }
 
-json Phone::list() {
-  const auto docked = [](const auto& slot) { return slot->view().docked; };
-  if (std::any_of(slots_.begin(), slots_.end(), docked)) cloud_.refresh();
+std::shared_ptr<Slot> Phone::slot(const std::string& name) const {
+  auto found = slots()[index_of(name)];
+  if (!found) throw CommandError("unknown instance \"" + name + "\"; it has just been removed");
+  return found;
+}
+
+json Phone::list(const std::string& only) {
+  const auto all = slots();
+  if (!only.empty()) (void)index_of(only);
+  const auto docked = [](const auto& slot) { return slot && slot->view().docked; };
+  if (std::any_of(all.begin(), all.end(), docked)) cloud_.refresh();
   const std::size_t focus = focused();
   json instances = json::array();
-  for (std::size_t i = 0; i < slots_.size(); ++i) {
-    json one = slots_[i]->summary();
+  for (std::size_t i = 0; i < all.size(); ++i) {
+    if (!all[i] || (!only.empty() && all[i]->name() != only)) continue;
+    json one = all[i]->summary();
     one["focused"] = i == focus;
     instances.push_back(std::move(one));
   }
@@ -358,7 +432,8 @@ json Phone::execute(const Request& request, const Progress& progress) {
     case Operation::list:
       return list();
     case Operation::status: {
-      json answer = list();
+      json answer = list(request.instance);
+      answer["pool_bytes"] = pool_bytes_();
       answer["cloud"] = cloud_.status();
       answer["time"] = time_.status();
       if (const std::lock_guard lock(pairing_mutex_); !pairing_trouble_.empty()) {
@@ -380,15 +455,37 @@ json Phone::execute(const Request& request, const Progress& progress) {
       return {{"ok", true}, {"instance", request.instance}};
     }
     case Operation::dock:
-      return slot(request.instance).dock(progress);
+      return slot(request.instance)->dock(progress);
     case Operation::undock:
-      return slot(request.instance).undock(progress);
+      return slot(request.instance)->undock(progress);
     case Operation::journal: {
-      json answer = slot(request.instance).journal();
+      json answer = slot(request.instance)->journal();
       answer["ok"] = true;
       answer["instance"] = request.instance;
       return answer;
     }
+    case Operation::create:
+      return create(request, progress);
+    case Operation::start:
+      return slot(request.instance)->switch_on();
+    case Operation::stop:
+      return slot(request.instance)->switch_off(request.force, progress);
+    case Operation::reset:
+      return slot(request.instance)->reset();
+    case Operation::remove:
+      return remove(request);
+    case Operation::set: {
+      const auto bound = request.with.find("bound_mib");
+      const bool given = bound != request.with.end() && bound->is_number_unsigned();
+      const std::uint64_t mib = given ? std::min<std::uint64_t>(bound->get<std::uint64_t>(), 1u << 20) : 0;
+      return slot(request.instance)->set(request.with, fits(request.instance, mib << 20));
+    }
+    case Operation::snapshot:
+      return slot(request.instance)->snapshot(request.label, progress);
+    case Operation::restore:
+      return slot(request.instance)->restore(request.label, progress);
+    case Operation::delete_snapshot:
+      return slot(request.instance)->delete_snapshot(request.label);
     case Operation::screen: {
       const auto picture = display_.look();
       if (!picture) throw CommandError("phoned is ending");
@@ -402,19 +499,26 @@ json Phone::execute(const Request& request, const Progress& progress) {
     case Operation::doctor:
       return doctor();
     case Operation::console:
+    case Operation::logs:
       break;
   }
   throw CommandError("this operation cannot be had here");
 }
 
 std::shared_ptr<ConsoleView> Phone::open_console(const Request& request) {
-  return slot(request.instance).console(request.serial);
+  return slot(request.instance)->console(request.serial);
+}
+
+std::shared_ptr<ConsoleView> Phone::open_logs(const Request& request) {
+  if (request.instance.empty()) return logs_.phoned().view(request.follow);
+  (void)index_of(request.instance);
+  return logs_.of(request.instance)->view(request.follow);
 }
 
 void Phone::console_input(const Request& request, std::string_view bytes) {
-  slot(request.instance).console_input(request.serial, bytes);
+  slot(request.instance)->console_input(request.serial, bytes);
 }
 
-void Phone::console_left(const Request& request) { slot(request.instance).console_left(); }
+void Phone::console_left(const Request& request) { slot(request.instance)->console_left(); }
 
 }  // namespace amphion::phoned

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: Apache-2.0
 // The whole phone: its instances, who has the focus, screen, keyboards, the cloud, and the owner's commands.
+// Instances come and go by command; each keeps its number, 0 to max_instances - 1, and its slot as long as it is there.
 // Thread safety: start/stop by main; the rest from any thread.
 #pragma once
 
+#include <array>
 #include <atomic>
 #include <condition_variable>
 #include <functional>
@@ -26,8 +28,9 @@ namespace amphion::phoned {
 
 class Phone : public Commands {
  public:
-  // `shutdown`: asked for by an owner. `make`: where instances run.
-  Phone(Config config, InstanceFactory make, std::function<void()> shutdown, BoardClock& clock = board_clock());
+  // `shutdown`: asked for by an owner. `make`: where instances run. `pool_bytes`: memory for all of them together.
+  Phone(Config config, InstanceFactory make, std::function<std::uint64_t()> pool_bytes, Logs& logs,
+        std::function<void()> shutdown, BoardClock& clock = board_clock());
   ~Phone() override;
 
   // Throws std::runtime_error with one line when it cannot serve at all; a single instance's failure is its state.
@@ -43,13 +46,26 @@ class Phone : public Commands {
 
   [[nodiscard]] nlohmann::json execute(const Request& request, const Progress& progress) override;
   [[nodiscard]] std::shared_ptr<ConsoleView> open_console(const Request& request) override;
+  [[nodiscard]] std::shared_ptr<ConsoleView> open_logs(const Request& request) override;
   void console_input(const Request& request, std::string_view bytes) override;
   void console_left(const Request& request) override;
 
  private:
+  using Slots = std::array<std::shared_ptr<Slot>, max_instances>;  // by number; null: none of that number
+  [[nodiscard]] Slots slots() const;
+  [[nodiscard]] std::vector<std::shared_ptr<Slot>> present() const;
   [[nodiscard]] std::size_t index_of(const std::string& name) const;
-  [[nodiscard]] Slot& slot(const std::string& name) const { return *slots_[index_of(name)]; }
-  [[nodiscard]] nlohmann::json list();
+  [[nodiscard]] std::shared_ptr<Slot> slot(const std::string& name) const;
+  void put_slot(std::size_t number, std::shared_ptr<Slot> slot);
+  [[nodiscard]] std::shared_ptr<Slot> make_slot(const InstanceConfig& config);
+  void sweep();
+  [[nodiscard]] nlohmann::json list(const std::string& only = {});
+  [[nodiscard]] nlohmann::json create(const Request& request, const Progress& progress);
+  void make_files(const InstanceConfig& config, const Progress& progress);
+  [[nodiscard]] link::Status check_name(const InstanceConfig& config);
+  [[nodiscard]] nlohmann::json remove(const Request& request);
+  // Whether an instance may get that much memory beside the others.
+  [[nodiscard]] InstanceList::Allow fits(const std::string& name, std::uint64_t bound_bytes) const;
   [[nodiscard]] std::size_t focused();
   void deliver(std::vector<Delivery> deliveries, std::size_t before);
   [[nodiscard]] std::vector<std::string> show(std::span<std::uint16_t> picture);
@@ -65,11 +81,16 @@ class Phone : public Commands {
   void left();
 
   Config config_;
+  InstanceFactory make_;
+  std::function<std::uint64_t()> pool_bytes_;
+  Logs& logs_;
   std::function<void()> shutdown_;
   TimeFloor time_;
   Owners owners_;
   link::Records records_;
-  std::vector<std::unique_ptr<Slot>> slots_;
+  InstanceList list_;
+  mutable std::mutex slots_mutex_;  // guards slots_; nothing else is taken while it is held
+  Slots slots_;
   CloneScreen clone_screen_;
   CloudLink cloud_;
 

@@ -89,8 +89,13 @@ Status each_chunk(int fd, const std::string& name, const Write& write) {
   });
 }
 
-Status copy_extents(int from, int to, const std::string& name) {
+Status copy_extents(int from, int to, const std::string& name, const CopyProgress& progress = {}) {
+  struct stat facts {};
+  const std::uint64_t all = fstat(from, &facts) == 0 ? static_cast<std::uint64_t>(facts.st_blocks) * 512 : 0;
+  std::uint64_t done = 0;
   return each_chunk(from, name, [&](std::uint64_t offset, std::span<const std::byte> bytes) {
+    done += bytes.size();
+    if (progress) progress(std::min(done, all), all);
     return write_all(to, name, offset, bytes);
   });
 }
@@ -105,13 +110,19 @@ Status make(OwnedFd& fd, const std::string& name, std::uint64_t bytes) {
 
 std::string disk_file(const std::string& folder) { return folder + "/disk0"; }
 
-Status copy_sparse(const std::string& from, const std::string& to) {
+std::uint64_t disk_use(const std::string& file) {
+  struct stat facts {};
+  return stat(file.c_str(), &facts) == 0 ? static_cast<std::uint64_t>(facts.st_blocks) * 512 : 0;
+}
+
+Status copy_sparse(const std::string& from, const std::string& to, std::uint64_t bytes, const CopyProgress& progress) {
   const OwnedFd source(open(from.c_str(), O_RDONLY | O_CLOEXEC));
   struct stat facts {};
   if (!source.valid() || fstat(source.get(), &facts) != 0) return failed(from);
   OwnedFd target;
-  if (auto status = make(target, to, static_cast<std::uint64_t>(facts.st_size)); !status.ok()) return status;
-  if (auto status = copy_extents(source.get(), target.get(), to); !status.ok()) return status;
+  const std::uint64_t size = bytes != 0 ? bytes : static_cast<std::uint64_t>(facts.st_size);
+  if (auto status = make(target, to, size); !status.ok()) return status;
+  if (auto status = copy_extents(source.get(), target.get(), to, progress); !status.ok()) return status;
   return fdatasync(target.get()) == 0 ? Status() : failed(to);
 }
 
@@ -196,6 +207,18 @@ Status SavedImage::adopt_disk() const {
   if (auto status = files.rename(file("disk0"), disk_file(folder_)); !status.ok()) return status;
   return files.sync_folder(folder_);
 }
+
+Status SavedImage::take_over(const SavedImage& other, const CopyProgress& progress) {
+  discard();
+  for (const char* kind : {"ram", "state"}) {
+    if (::link(other.file(kind).c_str(), file(kind).c_str()) != 0) return failed(other.file(kind));
+  }
+  if (auto status = copy_sparse(other.file("disk0"), file("disk0"), 0, progress); !status.ok()) return status;
+  return link::real_files().sync_folder(folder_);
+}
+
+std::uint64_t SavedImage::memory_use() const { return phoned::disk_use(file("ram")); }
+std::uint64_t SavedImage::disk_use() const { return phoned::disk_use(file("disk0")); }
 
 void SavedImage::discard() const {
   discard_memory();

@@ -18,8 +18,14 @@ namespace amphion::phoned {
 
 using devices::OwnedFd;
 
-// Copies a file with its holes; `to` is made or replaced, and synced.
-[[nodiscard]] link::Status copy_sparse(const std::string& from, const std::string& to);
+// Bytes copied so far, of how many; may be empty.
+using CopyProgress = std::function<void(std::uint64_t done, std::uint64_t all)>;
+
+// Copies a file with its holes; `to` is made or replaced, and synced. `bytes`: its size, the rest a hole; 0: the same.
+[[nodiscard]] link::Status copy_sparse(const std::string& from, const std::string& to, std::uint64_t bytes = 0,
+                                       const CopyProgress& progress = {});
+// What a file takes on its disk: holes do not count. 0: there is none.
+[[nodiscard]] std::uint64_t disk_use(const std::string& file);
 [[nodiscard]] std::string disk_file(const std::string& folder);
 
 class SavedImage {
@@ -49,6 +55,10 @@ class SavedImage {
   // A hole is read as zeros.
   [[nodiscard]] link::Status load_page(std::uint64_t page, std::span<std::byte> into) const;
   [[nodiscard]] link::Status adopt_disk() const;
+  // Makes this a complete image like `other`, which stays: its memory is shared (nobody writes it), its disk copied.
+  [[nodiscard]] link::Status take_over(const SavedImage& other, const CopyProgress& progress);
+  [[nodiscard]] std::uint64_t memory_use() const;
+  [[nodiscard]] std::uint64_t disk_use() const;
 
   void discard() const;         // all of this generation
   void discard_memory() const;  // ram and state: used up

@@ -4,7 +4,6 @@
 
 #include <linux/input-event-codes.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
 #include <algorithm>
 #include <array>
@@ -14,6 +13,7 @@
 
 #include "phone-side/phoned/bitmap.hpp"
 #include "phone-side/phoned/home_image.hpp"
+#include "phone-side/phoned/new_disk.hpp"
 #include "phone-side/phoned/slot_move.hpp"
 
 namespace amphion::phoned {
@@ -33,32 +33,12 @@ std::string_view place_text(link::Place place) { return place == link::pb::SIDE_
 
 }  // namespace
 
-std::string_view text(SlotState state) {
-  switch (state) {
-    case SlotState::starting:
-      return "starting";
-    case SlotState::running:
-      return "running";
-    case SlotState::off:
-      return "off";
-    case SlotState::out_of_memory:
-      return "out of memory";
-    case SlotState::docking:
-      return "docking";
-    case SlotState::docked:
-      return "docked";
-    case SlotState::undocking:
-      return "undocking";
-    case SlotState::asking:
-      return "asking";
-    case SlotState::failed:
-      return "failed";
-  }
-  return "unknown";
-}
-
 Slot::Slot(InstanceConfig config, SlotServices services)
-    : config_(std::move(config)), services_(std::move(services)), folder_(services_.folder + "/" + config_.name) {}
+    : config_(std::move(config)),
+      services_(std::move(services)),
+      folder_(services_.folder + "/" + config_.name),
+      log_(services_.logs.of(config_.name)),
+      wanted_(config_) {}
 
 Slot::~Slot() { stop(); }
 
@@ -69,10 +49,13 @@ void Slot::set_state(SlotState state, std::string note) {
   state_ = state;
   note_ = std::move(note);
   since_ = local_time();
+  since_clock_ = link::Clock::now();
+  moved_.notify_all();
 }
 
 void Slot::back_to(SlotState state) {
-  if (this->state() != SlotState::failed) set_state(state);
+  const SlotState now = this->state();
+  if (now != SlotState::failed && now != SlotState::off) set_state(state);
 }
 
 SlotState Slot::state() const {
@@ -118,6 +101,11 @@ void Slot::start() {
   } catch (const std::runtime_error& error) {
     return fail(error.what());
   }
+  if (record().place == link::pb::SIDE_PHONE && stopped_by_owner()) return set_state(SlotState::stopped);
+  start_by_record();
+}
+
+void Slot::start_by_record() {
   const link::InstanceRecord record = this->record();
   switch (link::start_decision(link::pb::SIDE_PHONE, record)) {
     case link::StartDecision::start_saved:
@@ -145,9 +133,12 @@ void Slot::load_record() {
     now.shape = config_.shape;
   } else if (now.shape.vcpus != config_.shape.vcpus || now.shape.memory_bytes != config_.shape.memory_bytes) {
     spdlog::warn("{}: keeps the shape it was made with; the configuration's is for new instances", name());
-    config_.shape = now.shape;
-    config_.vcpus_allowed = std::min(config_.vcpus_allowed, config_.shape.vcpus);
-    config_.bound_bytes = std::min(config_.bound_bytes, config_.shape.memory_bytes);
+    const std::lock_guard lock(mutex_);
+    for (InstanceConfig* one : {&config_, &wanted_}) {
+      one->shape = now.shape;
+      one->vcpus_allowed = std::min(one->vcpus_allowed, one->shape.vcpus);
+      one->bound_bytes = std::min(one->bound_bytes, one->shape.memory_bytes);
+    }
   }
   now.bound_bytes = config_.bound_bytes;
   now.vcpus_allowed = config_.vcpus_allowed;
@@ -171,16 +162,6 @@ void Slot::load_record() {
   reached_ = now.input_sequence;
 }
 
-void Slot::make_disk() {
-  if (config_.disk.empty() || access(disk().c_str(), F_OK) == 0) return;
-  spdlog::info("{}: makes its disk from {}", name(), config_.disk);
-  const std::string unfinished = disk() + ".new";
-  auto status = copy_sparse(config_.disk, unfinished);
-  if (status.ok()) status = services_.files.rename(unfinished, disk());
-  if (status.ok()) status = services_.files.sync_folder(folder_);
-  if (!status.ok()) throw std::runtime_error(status.error().text);
-}
-
 LiveInstance::Events Slot::events() {
   LiveInstance::Events events;
   events.keys_reached = [this](std::uint64_t sequence) {
@@ -189,14 +170,23 @@ LiveInstance::Events Slot::events() {
     }
   };
   events.console = [this](std::string_view bytes) { console_.put(bytes); };
-  events.serial = [this](std::string_view bytes) { serial_.put(bytes); };
+  events.serial = [this](std::string_view bytes) {
+    serial_.put(bytes);
+    log_->put(bytes);
+  };
+  events.grow = [this](std::string_view text) { on_grow(text); };
   events.off = [this] {
     spdlog::info("{}: has switched itself off", name());
     set_state(SlotState::off);
   };
   events.out_of_memory = [this] {
+    std::uint64_t bound = 0;
+    {
+      const std::lock_guard lock(mutex_);
+      bound = config_.bound_bytes;
+    }
     spdlog::warn("{}: out of memory: it needs more than the {} MiB that this phone gives it, and waits", name(),
-                 config_.bound_bytes >> 20);
+                 bound >> 20);
   };
   events.lost = [this](const std::string& why) {
     if (record().place == link::pb::SIDE_PHONE) fail(why);
@@ -228,13 +218,18 @@ void Slot::drop_live() {
 }
 
 void Slot::start_cold() {
-  try {
-    make_disk();
-  } catch (const std::runtime_error& error) {
-    return fail(error.what());
+  take_wanted();
+  const auto disk = make_disk(services_.files, config_, folder_, {});
+  if (!disk.ok()) return fail(disk.error().text);
+  std::uint64_t reached = 0;
+  {
+    const std::lock_guard lock(keys_mutex_);
+    reached = route_->last();  // what was typed before is not for the new start
+    route_->start(KeyRoute::Mode::local, reached);
+    reached_ = reached;
   }
   auto status = make_live();
-  if (status.ok()) status = live()->boot();
+  if (status.ok()) status = live()->boot(reached);
   if (!status.ok()) return fail("does not start: " + status.error().text);
   spdlog::info("{}: starts, {} MiB of {} MiB, {} of {} vCPUs", name(), config_.bound_bytes >> 20,
                config_.shape.memory_bytes >> 20, config_.vcpus_allowed, config_.shape.vcpus);
@@ -295,7 +290,11 @@ void Slot::start_saved(link::InstanceRecord record, const ArrivedPages* pages) {
   {
     const std::lock_guard lock(keys_mutex_);
     reached_ = record.input_sequence;
-    route_->arrive(record.input_sequence);
+    if (route_->mode() == KeyRoute::Mode::held) {  // a snapshot
+      route_->stay();
+    } else {
+      route_->arrive(record.input_sequence);
+    }
   }
   spdlog::info("{}: goes on here, generation {}", name(), record.generation);
   set_state(SlotState::running);
@@ -303,6 +302,8 @@ void Slot::start_saved(link::InstanceRecord record, const ArrivedPages* pages) {
 
 void Slot::give_up_moves() {
   const std::lock_guard lock(mutex_);
+  ending_ = true;
+  moved_.notify_all();
   if (cancel_) cancel_();
   if (homecoming_) homecoming_->refused = "the phone is being switched off";
   homecoming_news_.notify_all();
@@ -379,7 +380,8 @@ View Slot::view() {
   {
     const std::lock_guard lock(mutex_);
     here = record_.place == link::pb::SIDE_PHONE;
-    if (here && live_ && state_ != SlotState::off && state_ != SlotState::failed) return {live_, {}, false};
+    const bool ended = state_ == SlotState::off || state_ == SlotState::stopped || state_ == SlotState::failed;
+    if (here && live_ && !ended) return {live_, {}, false};
   }
   return {nullptr, notice(), !here};
 }
@@ -397,6 +399,10 @@ std::vector<std::string> Slot::notice() {
     add("amphion console " + name() + "  is its console");
   } else if (state_ == SlotState::off) {
     add("It has switched itself off, and starts again with the phone.");
+    add("amphion start " + name() + "   starts it now");
+  } else if (state_ == SlotState::stopped) {
+    add("Its owner has stopped it.");
+    add("amphion start " + name() + "   starts it");
   }
   if (!note_.empty()) add(note_);
   add("Alt+F1, Alt+F2, ... show the other instances.");
@@ -407,21 +413,26 @@ json Slot::summary() {
   const auto live = this->live();
   const LiveStats stats = live ? live->stats() : LiveStats();
   const json keys = journal();
+  const json more = details();
   const std::lock_guard lock(mutex_);
   const bool waits = state_ == SlotState::running && stats.waits_for_memory;
-  json one{{"name", name()},
-           {"place", place_text(record_.place)},
-           {"state", text(waits ? SlotState::out_of_memory : state_)},
-           {"since", since_},
-           {"generation", record_.generation},
-           {"vcpus", config_.shape.vcpus},
-           {"vcpus_allowed", config_.vcpus_allowed},
-           {"memory_bytes", config_.shape.memory_bytes},
-           {"bound_bytes", config_.bound_bytes},
-           {"populated_bytes", stats.populated_bytes},
-           {"run_ms", stats.run_ns / 1000000},
-           {"copy_in_memory", base_in_memory_},
-           {"journal", keys}};
+  json one{
+      {"name", name()},
+      {"place", place_text(record_.place)},
+      {"state", text(waits ? SlotState::out_of_memory : state_)},
+      {"since", since_},
+      {"state_ms", std::chrono::duration_cast<std::chrono::milliseconds>(link::Clock::now() - since_clock_).count()},
+      {"generation", record_.generation},
+      {"vcpus", config_.shape.vcpus},
+      {"vcpus_allowed", config_.vcpus_allowed},
+      {"memory_bytes", config_.shape.memory_bytes},
+      {"bound_bytes", config_.bound_bytes},
+      {"populated_bytes", stats.populated_bytes},
+      {"run_ms", stats.run_ns / 1000000},
+      {"copy_in_memory", base_in_memory_},
+      {"next_bound_bytes", wanted_.bound_bytes},
+      {"journal", keys}};
+  one.update(more);
   if (!note_.empty()) one["note"] = note_;
   if (clone_ && record_.place == link::pb::SIDE_CLOUD) {
     one["clone"] = {{"state", clone_->state()},
@@ -443,8 +454,10 @@ void Slot::on_clone_status(const link::pb::InstanceStatus& status) {
 
 std::shared_ptr<ConsoleView> Slot::console(bool serial) {
   if (record().place == link::pb::SIDE_PHONE) {
-    const bool runs = live() && state() != SlotState::off && state() != SlotState::failed;
-    if (!runs) throw CommandError(name() + " is not running here; amphion status says why");
+    if (state() == SlotState::off || state() == SlotState::stopped)
+      throw CommandError(name() + " is " + std::string(text(state())) + "; amphion start " + name() + " starts it");
+    if (!live() || state() == SlotState::failed)
+      throw CommandError(name() + " is not running here; amphion status says why");
     return serial ? serial_.join() : console_.join();
   }
   if (serial) throw CommandError(name() + " is docked; its serial port is reachable only while it is on the phone");

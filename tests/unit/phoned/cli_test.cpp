@@ -2,6 +2,7 @@
 // The command line against a fake phone: output, one-line errors, exit codes.
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
+#include <unistd.h>
 
 #include <fstream>
 #include <iterator>
@@ -130,10 +131,61 @@ TEST_F(CliTest, ErrorsAreAnswersWithJson) {
 }
 
 TEST_F(CliTest, HelpIsExitCodeZero) {
-  for (const char* command : {"list", "status", "switch", "console", "dock", "undock"}) {
+  for (const char* command : {"list", "status", "switch", "console", "dock", "undock", "create", "start", "stop",
+                              "reset", "remove", "set", "snapshot", "logs"}) {
     EXPECT_EQ(call({command, "--help"}), exit_done) << command;
     EXPECT_THAT(out_.str(), HasSubstr("--json"));
   }
+}
+
+TEST_F(CliTest, CreateTellsThePhoneOnlyWhatWasWishedFor) {
+  EXPECT_EQ(call({"create", "notes"}), exit_done);
+  EXPECT_EQ(commands_.last.operation, phoned::Operation::create);
+  EXPECT_TRUE(commands_.last.with.empty());
+  EXPECT_EQ(call({"create", "notes", "--memory", "96M", "--memory-max", "1G", "--cpus", "1", "--cpus-max", "2",
+                  "--disk", "128", "--kernel", "/k", "--cmdline", "a {name}"}),
+            exit_done);
+  const nlohmann::json want{{"bound_mib", 96}, {"memory_mib", 1024}, {"vcpus_allowed", 1},   {"vcpus", 2},
+                            {"disk_mib", 128}, {"kernel", "/k"},     {"cmdline", "a {name}"}};
+  EXPECT_EQ(commands_.last.with, want);
+}
+
+TEST_F(CliTest, SizesAndCountsAreCheckedHere) {
+  for (const char* size : {"", "0", "12q", "-1", "1.5G", "99999999999999999999", "M", "4 G"}) {
+    EXPECT_EQ(call({"create", "notes", "--memory", size}), exit_usage) << size;
+    EXPECT_THAT(err_.str(), StartsWith("amphion: --memory: ")) << size;
+  }
+  EXPECT_EQ(call({"set", "work", "--cpus", "5"}), exit_usage);
+  EXPECT_EQ(call({"set", "work"}), exit_usage);
+  EXPECT_EQ(call({"snapshot", "work", "label", "--list"}), exit_usage);
+  EXPECT_EQ(call({"snapshot", "work", "--delete", "a", "--restore", "b"}), exit_usage);
+  EXPECT_EQ(commands_.executed, 0);
+}
+
+// Standard input of a test is no terminal.
+TEST_F(CliTest, WhatCannotBeUndoneNeedsAYesWhereNobodyCanBeAsked) {
+  if (isatty(STDIN_FILENO) != 0) GTEST_SKIP() << "run by hand";
+  for (const std::vector<std::string>& words :
+       {std::vector<std::string>{"remove", "work"}, {"reset", "work"}, {"snapshot", "work", "--restore", "a"}}) {
+    EXPECT_EQ(call(words), exit_usage);
+    EXPECT_THAT(err_.str(), HasSubstr("say --yes where nobody can be asked"));
+  }
+  EXPECT_EQ(commands_.executed, 0);
+  EXPECT_EQ(call({"remove", "work", "--yes", "--force"}), exit_done);
+  EXPECT_TRUE(commands_.last.force);
+  EXPECT_EQ(call({"snapshot", "work", "--restore", "a", "--yes"}), exit_done);
+  EXPECT_EQ(commands_.last.operation, phoned::Operation::restore);
+  EXPECT_EQ(commands_.last.label, "a");
+}
+
+TEST_F(CliTest, LogsAreTextOrAnObjectALine) {
+  EXPECT_EQ(call({"logs", "work"}), exit_done);
+  EXPECT_EQ(out_.str(), "work starts\nhalf a line");
+  EXPECT_EQ(call({"logs", "--json"}), exit_done);
+  EXPECT_EQ(out_.str(), "{\"line\":\"phoned starts\"}\n{\"line\":\"half a line\"}\n");
+  EXPECT_EQ(call({"logs", "work", "-f"}), exit_failed);
+  EXPECT_EQ(err_.str(), "amphion: the phone ended the log: the instance was removed\n");
+  EXPECT_EQ(call({"logs", "x"}), exit_failed);
 }
 
 TEST(Format, Figures) {
@@ -142,16 +194,24 @@ TEST(Format, Figures) {
   EXPECT_EQ(format_bytes(160ull << 20), "160 MiB");
   EXPECT_EQ(format_ms(999), "999 ms");
   EXPECT_EQ(format_ms(12345), "12.3 s");
+  EXPECT_EQ(format_duration(59999), "59 s");
+  EXPECT_EQ(format_duration(200000), "3 min 20 s");
+  EXPECT_EQ(format_duration(3600000), "1 h");
+  EXPECT_EQ(format_duration(187200000), "2 d 4 h");
 }
 
 TEST(Format, OddAnswersDoNotThrow) {
-  for (const char* text :
-       {"{}", R"({"instances": [1, {"name": 3}], "cloud": {}})", R"({"instances": [{"clone": {"a": 1}}]})"}) {
+  for (const char* text : {"{}", R"({"instances": [1, {"name": 3}], "cloud": {}})",
+                           R"({"instances": [{"clone": {"a": 1}}]})", R"({"instances": 7, "disk": 3, "cloud": []})",
+                           R"({"instances": [{"snapshots": [1, {}], "disk": [], "journal": 0, "clone": 1}]})"}) {
     const auto answer = nlohmann::json::parse(text);
     EXPECT_FALSE(format_list(answer).empty());
     EXPECT_FALSE(format_status(answer).empty());
     EXPECT_FALSE(format_summary(answer).empty());
     EXPECT_FALSE(format_progress(answer).empty());
+    for (const auto format : {format_instance, format_created, format_set, format_snapshot, format_snapshots}) {
+      EXPECT_FALSE(format(answer).empty());
+    }
   }
 }
 

@@ -73,6 +73,34 @@ TEST(Config, NamesWhatIsWrong) {
             "c.json: instances[1].name: \"a\" is there twice");
 }
 
+TEST(Config, ANewInstanceIsTheTemplateWithItsOwnersWishes) {
+  const Config config = parse_config(
+      R"({"instances": [{"name": "work", "kernel": "/k"}], "template": {"kernel": "/t", "cmdline": "a={name} b={name}"}})",
+      "c.json");
+  const auto made = new_instance(config.instance_template, "notes", nlohmann::json::object());
+  EXPECT_EQ(made.name, "notes");
+  EXPECT_EQ(made.kernel, "/t");
+  EXPECT_EQ(made.cmdline, "a=notes b=notes");
+  EXPECT_EQ(made.bound_bytes, 192ull << 20);
+  const auto larger = new_instance(config.instance_template, "notes", nlohmann::json::parse(R"({"bound_mib": 601})"));
+  EXPECT_EQ(larger.bound_bytes, 601ull << 20);
+  EXPECT_EQ(larger.shape.memory_bytes, 602ull << 20) << "the largest shape grows with it";
+  const auto smaller = new_instance(config.instance_template, "notes", nlohmann::json::parse(R"({"memory_mib": 128})"));
+  EXPECT_EQ(smaller.bound_bytes, 128ull << 20) << "and what runs here shrinks with that";
+  EXPECT_THROW((void)new_instance(nlohmann::json::object(), "notes", nlohmann::json::object()), ConfigError)
+      << "no kernel";
+  EXPECT_EQ(error_of(R"({"instances": [{"name": "work", "kernel": "/k"}], "template": {"kernel": "/t", "vcpus": 9}})"),
+            "c.json: template.vcpus: must be a number from 1 to 4");
+  EXPECT_EQ(error_of(R"({"instances": [{"name": "work", "kernel": "/k"}], "template": {"kernel": "/t", "name": "x"}})"),
+            "c.json: template.name: unknown key");
+}
+
+TEST(Config, AnInstanceIsWrittenDownAsItIsRead) {
+  const auto text = R"({"name": "x", "kernel": "/k", "initrd": "/i", "disk": "/d", "disk_mib": 7, "vcpus": 3,
+                        "vcpus_allowed": 1, "memory_mib": 80, "bound_mib": 40, "cmdline": "c"})";
+  EXPECT_EQ(to_json(parse_instance(nlohmann::json::parse(text), "")), nlohmann::json::parse(text));
+}
+
 TEST(Config, RefusesNamesThatAreNoFolders) {
   for (const char* name : {"", "Work", "../x", "1a", "a/b", "a b", "abcdefghijklmnopqrstuvwxyz0123456"}) {
     EXPECT_FALSE(valid_instance_name(name)) << name;

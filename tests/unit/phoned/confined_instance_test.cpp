@@ -144,7 +144,7 @@ class Confined : public testing::Test {
 
 TEST_F(Confined, TheProcessHasTheInstancesDescriptorsAndNoOthers) {
   auto& live = make();
-  ASSERT_TRUE(live.boot().ok());
+  ASSERT_TRUE(live.boot(0).ok());
   wait_for([&] { return !console_.empty(); });
   EXPECT_EQ(console_, "a kernel, descriptors: 0 1 2 3 4 5 6 7");
   std::array<std::byte, 10> bytes{};
@@ -160,7 +160,7 @@ TEST_F(Confined, TheProcessHasTheInstancesDescriptorsAndNoOthers) {
 
 TEST_F(Confined, RetiredItKeepsItsMemoryAndMayBeLoadedAgain) {
   auto& live = make();
-  ASSERT_TRUE(live.boot().ok());
+  ASSERT_TRUE(live.boot(0).ok());
   live.retire();
   EXPECT_FALSE(live.lost());
   EXPECT_TRUE(live.pause().ok());
@@ -173,7 +173,7 @@ TEST_F(Confined, RetiredItKeepsItsMemoryAndMayBeLoadedAgain) {
 
 TEST_F(Confined, KeysConsoleAndDirtyPages) {
   auto& live = make();
-  ASSERT_TRUE(live.boot().ok());
+  ASSERT_TRUE(live.boot(0).ok());
   live.keys(std::vector<NumberedEvent>{{7, {1, 30, 1}}, {8, {0, 0, 0}}});
   wait_for([&] { return reached_ == 8; });
   live.console_input("abc");
@@ -195,40 +195,40 @@ TEST_F(Confined, AMemoryThatGoesAwayIsZeros) {
 }
 
 TEST_F(Confined, ADeviceModelThatDiesIsTheInstancesEnd) {
-  EXPECT_FALSE(make("dies").boot().ok());
+  EXPECT_FALSE(make("dies").boot(0).ok());
   EXPECT_THAT(lost(), HasSubstr("ended by Killed"));
 }
 
 TEST_F(Confined, ADeviceModelThatEndsIsTheInstancesEnd) {
-  EXPECT_FALSE(make("ends").boot().ok());
+  EXPECT_FALSE(make("ends").boot(0).ok());
   EXPECT_EQ(lost(), "its device model has ended (3)");
 }
 
 TEST_F(Confined, BrokenProtocolIsTheInstancesEnd) {
   for (const char* wrong : {"no message", "too long", "nothing", "keys that nobody typed", "an answer to nobody"}) {
     why_.clear();
-    (void)make(wrong).boot();
+    (void)make(wrong).boot(0);
     EXPECT_THAT(lost(), HasSubstr("its device model")) << wrong;
   }
 }
 
 TEST_F(Confined, AnswersThatCannotBeTrueAreTheInstancesEnd) {
-  ASSERT_TRUE(make("no state").boot().ok());
+  ASSERT_TRUE(make("no state").boot(0).ok());
   EXPECT_THAT(live_->save().error().text, HasSubstr("saved what is no state"));
   EXPECT_THAT(lost(), HasSubstr("saved what is no state"));
   why_.clear();
-  ASSERT_TRUE(make("no bitmap").boot().ok());
+  ASSERT_TRUE(make("no bitmap").boot(0).ok());
   link::Bitmap dirty(512);
   EXPECT_FALSE(live_->take_dirty(link::pb::REGION_MEMORY, dirty).ok());
   (void)lost();
   why_.clear();
-  ASSERT_TRUE(make("greed").boot().ok());
+  ASSERT_TRUE(make("greed").boot(0).ok());
   live_->console_input("abc");
   (void)lost();
 }
 
 TEST_F(Confined, ItsProblemsAreOnePrintableLine) {
-  ASSERT_TRUE(make("a problem").boot().ok());
+  ASSERT_TRUE(make("a problem").boot(0).ok());
   const auto status = live_->pause();
   ASSERT_FALSE(status.ok());
   EXPECT_EQ(status.error().text.substr(0, 16), "lines??[31m and ");

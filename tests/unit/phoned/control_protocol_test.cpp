@@ -4,6 +4,7 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <random>
 
 namespace amphion::phoned {
@@ -35,17 +36,38 @@ std::string error_of(const std::string& line) {
 }
 
 TEST(ControlProtocol, EveryOperationRoundTrips) {
-  for (const auto operation :
-       {Operation::list, Operation::status, Operation::switch_to, Operation::console, Operation::dock,
-        Operation::undock, Operation::journal, Operation::screen, Operation::keys, Operation::shutdown}) {
-    const auto parsed = parse_request(to_json({operation, "work"}).dump());
-    ASSERT_TRUE(std::holds_alternative<Request>(parsed));
+  for (int i = 0; i <= static_cast<int>(Operation::doctor); ++i) {
+    const auto operation = static_cast<Operation>(i);
+    const bool alone = operation == Operation::list || operation == Operation::screen || operation == Operation::keys ||
+                       operation >= Operation::shutdown;
+    Request request{operation, alone ? "" : "work"};
+    if (operation == Operation::pair) request.code = "code@host:1";
+    const auto parsed = parse_request(to_json(request).dump());
+    ASSERT_TRUE(std::holds_alternative<Request>(parsed)) << std::get<std::string>(parsed);
     EXPECT_EQ(std::get<Request>(parsed).operation, operation);
+    EXPECT_EQ(std::get<Request>(parsed).instance, alone ? "" : "work");
   }
 }
 
+TEST(ControlProtocol, WhatBelongsToAnOperationRoundTrips) {
+  Request stop{Operation::stop, "work"};
+  stop.force = true;
+  EXPECT_TRUE(std::get<Request>(parse_request(to_json(stop).dump())).force);
+  Request set{Operation::set, "work"};
+  set.with = {{"bound_mib", 96}};
+  EXPECT_EQ(std::get<Request>(parse_request(to_json(set).dump())).with, set.with);
+  Request snapshot{Operation::snapshot, "work"};
+  snapshot.label = "before";
+  EXPECT_EQ(std::get<Request>(parse_request(to_json(snapshot).dump())).label, "before");
+  Request logs{Operation::logs};
+  logs.follow = true;
+  EXPECT_TRUE(std::get<Request>(parse_request(to_json(logs).dump())).follow);
+}
+
 TEST(ControlProtocol, RefusesWhatItDoesNotKnow) {
-  const std::string there = "there are: list, status, switch, console, dock, undock, journal, screen, keys, shutdown";
+  const std::string there =
+      "there are: list, status, switch, console, dock, undock, journal, screen, keys, create, start, stop, reset, "
+      "remove, set, snapshot, restore, delete-snapshot, logs, shutdown, pair, unpair, invite, doctor";
   EXPECT_EQ(error_of("nonsense"), "a request is one JSON object a line");
   EXPECT_EQ(error_of("[1]"), "a request is one JSON object a line");
   EXPECT_EQ(error_of("{}"), "the request has no \"op\"; " + there);
@@ -55,6 +77,20 @@ TEST(ControlProtocol, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(error_of(R"({"op": "dock", "instance": 3})"), "\"dock\" needs an \"instance\"");
   EXPECT_EQ(error_of(R"({"op": "dock", "instance": ")" + std::string(65, 'a') + "\"}"),
             "the instance's name is too long");
+  EXPECT_EQ(error_of(R"({"op": "pair"})"), "\"pair\" needs a \"code\": CODE@HOST:PORT");
+  EXPECT_EQ(error_of(R"({"op": "pair", "code": 7})"), "\"pair\" needs a \"code\": CODE@HOST:PORT");
+  EXPECT_EQ(error_of(R"({"op": "unpair", "force": 7})"), "\"force\" must be true or false");
+  EXPECT_EQ(error_of(R"({"op": "create"})"), "\"create\" needs an \"instance\"");
+  EXPECT_EQ(error_of(R"({"op": "status", "instance": 3})"), "\"status\" needs an \"instance\"");
+  EXPECT_EQ(error_of(R"({"op": "stop", "instance": "work", "force": 1})"), "\"force\" must be true or false");
+  EXPECT_EQ(error_of(R"({"op": "start", "instance": "work", "force": true})"), "\"start\" knows no \"force\"");
+  EXPECT_EQ(error_of(R"({"op": "set", "instance": "work", "with": [1]})"), "\"with\" must be an object { ... }");
+  EXPECT_EQ(error_of(R"({"op": "snapshot", "instance": "work", "label": {}})"), "\"label\" must be a short text");
+  EXPECT_EQ(error_of(R"({"op": "snapshot", "instance": "work", "label": ")" + std::string(65, 'a') + "\"}"),
+            "\"label\" must be a short text");
+  EXPECT_EQ(error_of(R"({"op": "logs", "follow": "yes"})"), "\"follow\" must be true or false");
+  EXPECT_EQ(error_of(R"({"op": "list", "instance": "work"})"), "\"list\" knows no \"instance\"");
+  EXPECT_EQ(error_of(R"({"op": "list", "": 1})"), "\"list\" knows no \"\"");
 }
 
 TEST(ControlProtocol, CutsLinesWhereverTheBytesBreak) {
@@ -96,9 +132,12 @@ TEST(ControlProtocol, LinesAreOneLineWhateverIsInThem) {
 
 TEST(ControlProtocol, RandomBytesAreRefusedNotFatal) {
   std::mt19937 random(11);
-  const std::string seed = R"({"op":"dock","instance":"work","serial":true})";
-  for (int i = 0; i < 20000; ++i) {
-    std::string line = seed;
+  const std::array seeds{std::string(R"({"op":"console","instance":"work","serial":true})"),
+                         std::string(R"({"op":"set","instance":"work","with":{"bound_mib":96,"vcpus_allowed":[3]}})"),
+                         std::string(R"({"op":"restore","instance":"work","label":"before"})"),
+                         std::string(R"({"op":"logs","instance":"work","follow":true})")};
+  for (std::size_t i = 0; i < 40000; ++i) {
+    std::string line = seeds[i % seeds.size()];
     for (unsigned n = 0; n < 1 + random() % 4; ++n) line[random() % line.size()] = static_cast<char>(random());
     (void)parse_request(line);
     (void)console_bytes(line);

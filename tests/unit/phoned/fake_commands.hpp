@@ -15,6 +15,8 @@ class FakeCommands : public Commands {
  public:
   nlohmann::json execute(const Request& request, const Progress& progress) override {
     ++executed;
+    last = request;
+    if (request.operation == Operation::create) return {{"ok", true}, {"instance", request.instance}};
     check(request);
     if (request.operation == Operation::dock && request.instance == "personal") {
       throw CommandError("personal is already docked");
@@ -54,11 +56,20 @@ class FakeCommands : public Commands {
     check(request);
     return hub.join();
   }
+  std::shared_ptr<ConsoleView> open_logs(const Request& request) override {
+    check(request);
+    auto view = std::make_shared<ConsoleView>();
+    view->put((request.instance.empty() ? "phoned" : request.instance) + " starts\nhalf a line");
+    if (!request.follow) view->end({});
+    if (request.follow) view->end("the instance was removed");
+    return view;
+  }
   void console_input(const Request&, std::string_view bytes) override { hub.put(bytes); }
   void console_left(const Request&) override {}
 
   ConsoleHub hub{0};
   std::atomic<int> executed{0};
+  Request last{};
 
  private:
   static void check(const Request& request) {

@@ -5,6 +5,7 @@
 
 #include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <linux/input-event-codes.h>
 #include <sys/socket.h>
 #include <unistd.h>
 
@@ -47,14 +48,15 @@ class StillClock final : public BoardClock {
   link::Status set(std::int64_t) override { return {link::ErrorCode::io, "not in a test"}; }
 };
 
-// Its memory is its own; its "guest" receives keys at once, unless `deaf`.
+// Its memory is its own; its "guest" receives keys at once, unless `deaf`, and obeys the power key, unless `stubborn`.
 class FakeInstance : public LiveInstance {
  public:
   FakeInstance(const InstanceConfig& config, std::string disk, Events events)
       : memory_(config.shape.memory_bytes), disk_(std::move(disk)), events_(std::move(events)) {}
 
-  link::Status boot() override {
+  link::Status boot(std::uint64_t input_sequence) override {
     booted = true;
+    received_last = input_sequence;
     return run();
   }
   link::Status load(const std::string& sealed, std::uint64_t input_sequence) override {
@@ -104,9 +106,24 @@ class FakeInstance : public LiveInstance {
     if (deaf) return;
     received_last = events.back().sequence;
     events_.keys_reached(received_last);
+    for (const NumberedEvent& one : events) {
+      if (stubborn || one.event.code != KEY_POWER || one.event.value != 1) continue;
+      running = false;
+      events_.off();
+    }
   }
   void console_input(std::string_view bytes) override { events_.console(bytes); }  // an echo
   void serial_input(std::string_view bytes) override { events_.serial(bytes); }
+  link::Status grow(std::string_view line) override {
+    grown += line;
+    if (grow_answer.empty()) return {link::ErrorCode::io, "no service listens"};
+    for (const char c : grow_answer) events_.grow(std::string_view(&c, 1));
+    return {};
+  }
+  link::Status allow(std::uint32_t vcpus) override {
+    allowed.push_back(vcpus);
+    return {};
+  }
   LiveStats stats() override { return {memory_.size() / 2, memory_.size(), 1, false}; }
   bool screen(std::span<std::uint16_t>) override { return !lost_; }
 
@@ -129,6 +146,9 @@ class FakeInstance : public LiveInstance {
   bool tracking = false;
   bool deaf = false;
   bool retired = false;
+  bool stubborn = false;
+  std::string grown, grow_answer;
+  std::vector<std::uint32_t> allowed;
   std::string loaded;
   std::string state = "state";
   std::uint64_t received_last = 0;
@@ -151,11 +171,13 @@ class FakeHypervisor {
       if (!refuse.empty()) return link::Error{link::ErrorCode::no_space, refuse};
       auto made = std::make_shared<FakeInstance>(config, disk, std::move(events));
       last = made;
+      last_config = config;
       ++count;
       return std::shared_ptr<LiveInstance>(made.get(), [made](LiveInstance*) {});  // whose end phoned can wait for
     };
   }
   std::shared_ptr<FakeInstance> last;
+  InstanceConfig last_config;
   int count = 0;
   std::string refuse;
 };

@@ -120,5 +120,23 @@ TEST(Focus, RandomKeysStayBalanced) {
   }
 }
 
+TEST(Focus, InstancesComeAndGoAndKeepTheirNumbers) {
+  Focus focus(1);
+  focus.set_present(2, true);
+  EXPECT_EQ(focus.focused(), 0u);
+  (void)focus.frame(frame(KEY_LEFTALT, 1));
+  EXPECT_FALSE(focus.frame(frame(KEY_F2, 1)).empty()) << "nobody is there: the key is the instance's";
+  EXPECT_EQ(focus.focused(), 0u);
+  (void)focus.frame(frame(KEY_F3, 1));
+  EXPECT_EQ(focus.focused(), 2u);
+  focus.set_present(2, false);
+  EXPECT_EQ(focus.focused(), 0u) << "of one that goes the focus is the next one's";
+  EXPECT_TRUE(focus.switch_to(2).empty());
+  EXPECT_EQ(focus.focused(), 0u);
+  focus.set_present(0, false);
+  focus.set_present(5, true);
+  EXPECT_EQ(focus.focused(), 5u) << "the only one";
+}
+
 }  // namespace
 }  // namespace amphion::phoned

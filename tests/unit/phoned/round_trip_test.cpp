@@ -46,7 +46,7 @@ class RoundTrip : public testing::Test {
     config.socket.clear();
     config.instances.push_back(fakes::small_instance("work", folder_.path() + "/template"));
     phone_ = std::make_unique<Phone>(
-        config, hypervisor_.factory(), [] {}, clock_);
+        config, hypervisor_.factory(), [] { return std::uint64_t{1} << 30; }, logs_, [] {}, clock_);
     phone_->start();
     ASSERT_TRUE(eventually([&] { return state()["cloud"]["connected"] == true; }));
   }
@@ -98,6 +98,7 @@ class RoundTrip : public testing::Test {
   static std::uint16_t code_of(int tap) { return static_cast<std::uint16_t>(KEY_1 + tap % 9); }
 
   fakes::Folder folder_;
+  Logs logs_{link::real_files(), folder_.path() + "/logs"};
   fakes::FakeHypervisor hypervisor_;
   std::unique_ptr<fakes::FakeCloud> cloud_;
   fakes::StillClock clock_;
@@ -208,7 +209,7 @@ TEST_F(RoundTrip, WhoWasCutOffWhileItLeftGoesOnLeaving) {
   config.socket.clear();
   config.instances.push_back(fakes::small_instance("work", folder_.path() + "/template"));
   phone_ = std::make_unique<Phone>(
-      config, hypervisor_.factory(), [] {}, clock_);
+      config, hypervisor_.factory(), [] { return std::uint64_t{1} << 30; }, logs_, [] {}, clock_);
   phone_->start();
   EXPECT_TRUE(eventually([&] { return state()["cloud"]["address"] == ""; }));
 }
@@ -315,6 +316,33 @@ TEST_F(RoundTrip, DockedItsDeviceModelIsGoneAndItsCopyMayBeLost) {
   EXPECT_EQ(state_of(), "running");
   EXPECT_EQ(live().text(5), "kept");
   EXPECT_EQ(hypervisor_.count, 2);
+}
+
+TEST_F(RoundTrip, CommandsOnADockedInstanceSayWhereItIs) {
+  (void)command(Operation::dock);
+  for (const auto operation : {Operation::start, Operation::stop, Operation::reset, Operation::set, Operation::remove,
+                               Operation::snapshot, Operation::restore}) {
+    EXPECT_THAT(refusal(operation), HasSubstr("work is docked and lives in the cloud; amphion undock work"));
+  }
+  EXPECT_EQ(state_of(), "docked");
+  EXPECT_TRUE(clone_runs());
+}
+
+// The generation goes on, so the cloud's side is behind: its clone must end, and it can never come back.
+TEST_F(RoundTrip, ADockedOneThatIsRemovedIsBehindInTheCloud) {
+  (void)command(Operation::dock);
+  Request request{Operation::remove, "work"};
+  request.force = true;
+  const json answer = phone_->execute(request, [](const json&) {});
+  EXPECT_THAT(answer["note"].get<std::string>(), HasSubstr("the cloud keeps its copy of work"));
+  EXPECT_TRUE(state()["instances"].empty());
+  link::Records records(link::real_files(), folder_.path() + "/records", link::pb::SIDE_PHONE);
+  const auto left = records.load("work");
+  ASSERT_TRUE(left.ok());
+  EXPECT_EQ(left->generation, 3u);
+  EXPECT_EQ(left->place, link::pb::SIDE_PHONE);
+  const auto mine = link::claim_of(*left), clouds = link::claim_of(*cloud_->records.load("work"));
+  EXPECT_EQ(link::reconcile(link::pb::SIDE_CLOUD, clouds, &mine), link::Verdict::follow);
 }
 
 TEST_F(RoundTrip, RefusedDockLeavesItRunning) {

@@ -16,13 +16,16 @@ using testing::HasSubstr;
 
 class SlotStart : public testing::Test {
  protected:
-  SlotStart() { std::filesystem::create_directories(folder_.path() + "/records"); }
+  SlotStart() {
+    std::filesystem::create_directories(folder_.path() + "/records");
+    EXPECT_TRUE(list_.open({config_}).ok());
+  }
 
   [[nodiscard]] Slot& start() {
     config_.disk = template_;
     slot_ = std::make_unique<Slot>(
-        config_, SlotServices{records_, link::real_files(), hypervisor_.factory(), folder_.path() + "/instances",
-                              [] { return nullptr; }, [](link::Message) {}});
+        config_, SlotServices{records_, link::real_files(), list_, logs_, hypervisor_.factory(),
+                              folder_.path() + "/instances", [] { return nullptr; }, [](link::Message) {}});
     slot_->start();
     return *slot_;
   }
@@ -74,6 +77,8 @@ class SlotStart : public testing::Test {
   fakes::FakeHypervisor hypervisor_;
   link::Records records_{link::real_files(), folder_.path() + "/records", SIDE_PHONE};
   InstanceConfig config_ = fakes::small_instance("work");
+  InstanceList list_{link::real_files(), folder_.path() + "/instances.list"};
+  Logs logs_{link::real_files(), folder_.path() + "/logs"};
   std::string template_;
   std::unique_ptr<Slot> slot_;
 };
@@ -191,6 +196,13 @@ TEST_F(SlotStart, BehindFollowsAndStops) {
   EXPECT_EQ(slot_->summary()["state"], "docked");
   EXPECT_EQ(live.use_count(), 2) << "phoned let go of it; the test has two";
   EXPECT_EQ(records_.load("work")->place, SIDE_CLOUD);
+}
+
+TEST_F(SlotStart, StoppedByItsOwnerStaysSo) {
+  ASSERT_TRUE(list_.change("work", [](InstanceEntry& entry) { entry.stopped = true; }).ok());
+  EXPECT_EQ(start().summary()["state"], "stopped");
+  EXPECT_EQ(hypervisor_.count, 0);
+  EXPECT_THAT(slot_->view().lines, testing::Contains(HasSubstr("amphion start work")));
 }
 
 TEST_F(SlotStart, DamagedRecordIsSaidAndNothingStarts) {
