@@ -76,7 +76,8 @@ def configuration(cloud_port: int, instances: dict) -> dict:
               "disk": "/data/images/guest-disk.ext4"}
     return {"cloud": f"10.0.2.2:{cloud_port}", "instances": [
         {"name": name, "cmdline": f"{KERNEL_WORDS} amphion.name={name}"} | images | shape
-        for name, shape in instances.items()]}
+        for name, shape in instances.items()],
+        "template": {"cmdline": f"{KERNEL_WORDS} amphion.name={{name}}"} | images | next(iter(instances.values()))}
 
 
 class Rig(contextlib.AbstractContextManager):
