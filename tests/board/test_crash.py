@@ -22,6 +22,7 @@ import test_image  # noqa: E402
 rigs = test_image.rigs
 BREAK = bytes.fromhex("f000f0e7")  # UDF #0, of ARM
 PANIC_LIMIT_S = 30
+PASSWORD = b"set at first login\n"
 KEPT = "what it said last is in"
 
 
@@ -67,6 +68,7 @@ class Phone:
     def __init__(self, board: str, folder: pathlib.Path):
         self.board, self.folder, self.state = board, folder, folder / "phone"
         self.seen = 0
+        self.has_password = False  # of root on a card: the first login sets it
 
     def emulator(self, *words, check=True):
         return rigs.run(rigs.EMULATOR, "--state", self.state, *words, check=check)
@@ -107,9 +109,19 @@ class Phone:
         with socket.socket(socket.AF_UNIX) as console:
             console.connect(str(self.state / "serial.sock"))
             console.sendall(b"\n")
-            self.expect("/ # ", console=console)
+            if self.board == "orangepi-pc":
+                self.log_in(console)
+            self.expect("# ", console=console)
             console.sendall(f"{line}\n".encode())
             self.expect(line, console=console)
+
+    def log_in(self, console: socket.socket):
+        self.expect("login: ", console=console)
+        console.sendall(b"root\n")
+        for prompt in ("Password: ",) if self.has_password else ("New password: ", "The same again: ", "Password: "):
+            self.expect(prompt, console=console)
+            console.sendall(PASSWORD)
+        self.has_password = True
 
     def kept_log(self) -> str:
         """The latest, of which phoned speaks at its start."""
