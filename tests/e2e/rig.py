@@ -279,7 +279,10 @@ class Rig(contextlib.AbstractContextManager):
         """The JSON that a command prints there."""
         mark = secrets.token_hex(6)  # in two parts, as above
         seen = self.on_phone(f"echo; echo '{mark[:6]}''{mark[6:]}' \"$({command})\"")
-        return json.loads(re.search(rf"^{mark} (.*)$", seen.replace("\r", ""), re.MULTILINE).group(1))
+        try:
+            return json.loads(re.search(rf"^{mark} (.*)$", seen.replace("\r", ""), re.MULTILINE).group(1))
+        except (AttributeError, json.JSONDecodeError):
+            raise RigError(f"phone: '{command}' printed no JSON: {seen}") from None
 
     def type(self, text: str):
         run(EMULATOR, "--state", self.phone_state, "type", text)
