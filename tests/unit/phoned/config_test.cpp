@@ -97,7 +97,8 @@ TEST(Config, ANewInstanceIsTheTemplateWithItsOwnersWishes) {
 
 TEST(Config, AnInstanceIsWrittenDownAsItIsRead) {
   const auto text = R"({"name": "x", "kernel": "/k", "initrd": "/i", "disk": "/d", "disk_mib": 7, "vcpus": 3,
-                        "vcpus_allowed": 1, "memory_mib": 80, "bound_mib": 40, "cmdline": "c"})";
+                        "vcpus_allowed": 1, "memory_mib": 80, "bound_mib": 40, "cmdline": "c", "network": "bridged",
+                        "open_to": ["y", "z"]})";
   EXPECT_EQ(to_json(parse_instance(nlohmann::json::parse(text), "")), nlohmann::json::parse(text));
 }
 

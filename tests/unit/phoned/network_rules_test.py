@@ -64,12 +64,17 @@ class Rules(unittest.TestCase):
         run("ip", "netns", "add", "outside")
         self.addCleanup(run, "ip", "netns", "del", "outside")
         run("ip", "link", "add", "eth0", "type", "veth", "peer", "name", "eth0", "netns", "outside")
+        self.addCleanup(self.unplug, "eth0")
         run("ip", "addr", "add", f"{UPLINK}/24", "dev", "eth0")
         run("ip", "link", "set", "eth0", "up")
         run(*inside("outside", "ip", "addr", "add", f"{OUTSIDE}/24", "dev", "eth0"))
         run(*inside("outside", "ip", "link", "set", "eth0", "up"))
         run(*inside("outside", "ip", "route", "add", "10.67.0.0/16", "via", UPLINK))
         self.serve("outside", "tcp", OUTSIDE, 80)
+
+    def unplug(self, link):
+        """At once: a name space that is removed takes its links along later. The script may have removed it."""
+        subprocess.run(("ip", "link", "del", link), capture_output=True)
 
     def serve(self, where, kind, address, port):
         server = subprocess.Popen(inside(where, sys.executable, "-c", SERVE, kind, address, str(port)), stdout=subprocess.PIPE)
@@ -87,6 +92,7 @@ class Rules(unittest.TestCase):
         run("ip", "netns", "add", guest)
         self.addCleanup(run, "ip", "netns", "del", guest)
         run("ip", "link", "add", tap, "type", "veth", "peer", "name", "eth0", "netns", guest)
+        self.addCleanup(self.unplug, tap)
         run(*inside(guest, "ip", "link", "set", "eth0", "address", mac, "up"))
         run(SCRIPT, "attach", tap, mac, number, kind)
         return guest
