@@ -175,7 +175,8 @@ class Roundtrip {
     shell_.log_in(120s);
     say("ok: the instance has booted");
     shell_.run(
-        "(i=0; while :; do i=$((i+1)); echo $i >/run/count; sleep 0.1; done) >/dev/null 2>&1 & echo $! >/run/pid");
+        "(i=0; while :; do i=$((i+1)); echo $i >/run/next; mv /run/next /run/count; sleep 0.1; done) >/dev/null 2>&1 & "
+        "echo $! >/run/pid");
     (void)phone_.instance().set_memory(96 * mib);
     wait_until([&] { return *phone_.instance().memory() <= 96 * mib; }, "its balloon holds it to 96 MiB");
     small_memory_ = memory_total();
