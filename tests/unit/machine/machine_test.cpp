@@ -108,7 +108,7 @@ TEST(Validate, TheFirstIllegalValueOfEachFieldIsRefused) {
       {"ports", [](auto& s) { s.mutable_virtio(2)->mutable_console()->add_ports(); }},
       {"port order", [](auto& s) { s.mutable_virtio(2)->mutable_console()->mutable_ports(0)->set_id(1); }},
       {"entropy", [](auto& s) { s.mutable_virtio(4)->mutable_balloon(); }},
-      {"balloon", [](auto& s) { s.mutable_virtio(5)->mutable_balloon()->set_actual((64u << 20) / 4096 + 1); }},
+      {"balloon", [](auto& s) { s.mutable_virtio(5)->mutable_balloon()->set_num_pages((64u << 20) / 4096 + 1); }},
       {"bridge", [](auto& s) { s.mutable_pcie()->mutable_host_bridge()->pop_back(); }},
       {"ports of pcie", [](auto& s) { s.mutable_pcie()->mutable_root_ports()->RemoveLast(); }},
       {"port config", [](auto& s) { s.mutable_pcie()->mutable_root_ports(0)->mutable_config()->push_back('x'); }},
@@ -124,6 +124,14 @@ TEST(Validate, TheFirstIllegalValueOfEachFieldIsRefused) {
     ASSERT_TRUE(problem) << name;
     EXPECT_EQ(problem->find('\n'), std::string::npos);
   }
+}
+
+// Or it could keep itself from ever being moved.
+TEST(Validate, WhatTheBalloonsDriverSaysIsItsOwn) {
+  InstanceState state = good();
+  state.mutable_virtio(5)->mutable_balloon()->set_actual(~0u);
+  const auto problem = validate(state);
+  EXPECT_FALSE(problem) << *problem;
 }
 
 TEST(Validate, AQueueMayEndWithMemory) {
