@@ -36,8 +36,8 @@ def require_built():
         sys.exit(f"there is no {HOST}: build it first (toolchain/build.sh hyp)")
 
 
-def boot(cpus: int, bundle: pathlib.Path) -> subprocess.Popen:
-    subprocess.run([ROOT / "board/qemu-virt/bundle.sh", bundle, "--kernel", HOST, "--initrd", "", "--cpus", str(cpus)],
+def boot(cpus: int, bundle: pathlib.Path, host: pathlib.Path = HOST) -> subprocess.Popen:
+    subprocess.run([ROOT / "board/qemu-virt/bundle.sh", bundle, "--kernel", host, "--initrd", "", "--cpus", str(cpus)],
                    check=True, stdout=subprocess.DEVNULL)
     return subprocess.Popen([QEMU, "-M", "virt,gic-version=2,virtualization=on,highmem=off", "-cpu",
                              "cortex-a7", "-smp", str(cpus), "-m", "1024", "-nodefaults", "-display", "none", "-serial",
@@ -45,17 +45,17 @@ def boot(cpus: int, bundle: pathlib.Path) -> subprocess.Popen:
                             stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def lines_of(board: subprocess.Popen):
+def lines_of(board: subprocess.Popen, silence_s: int = SILENCE_S):
     """What the board says, line by line, until it ends or falls silent."""
     text = b""
-    while select.select([board.stdout], [], [], SILENCE_S)[0]:
+    while select.select([board.stdout], [], [], silence_s)[0]:
         piece = board.stdout.read1()
         if not piece:
             return
         *whole, text = (text + piece).split(b"\n")
         for line in whole:
             yield line.decode(errors="replace").rstrip()
-    yield f"FAILED: the board has been silent for {SILENCE_S} s"
+    yield f"FAILED: the board has been silent for {silence_s} s"
 
 
 def judge(cpus: int, name: str, end: str, said: list[str], wanted: int | None, seconds: float) -> bool:

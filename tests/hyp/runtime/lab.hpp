@@ -38,8 +38,15 @@ inline constexpr hyp::u32 status = window.base + 0x238;  // write: slot 0's Inte
 inline constexpr hyp::u32 type = window.base + 0x23c;    // write: how many `gift`s the UART is to receive
 inline constexpr hyp::u32 deaf = window.base + 0x240;    // write: not 0, the host does not look at what rings
 inline constexpr char gift = 'g';
-inline constexpr hyp::u32 spare = window.base + 0x22c;  // write: index of a page that may go when memory is short
+inline constexpr hyp::u32 spare = window.base + 0x22c;        // write: index of a page that may go when memory is short
 inline constexpr hyp::u32 shortages = window.base + 0x240;    // read: how often it was
 inline constexpr hyp::u32 clean_pages = window.base + 0x244;  // read: scrubbed pages of the pool
+
+// Of the host that fuzzes (host/fuzz.cpp):
+inline constexpr hyp::u32 seed = window.base + 0x300;        // read: what a hostile guest begins with; odd: it is wild
+inline constexpr hyp::u32 enough = window.base + 0x304;      // read: not 0, the victim may end
+inline constexpr hyp::u32 operations = window.base + 0x308;  // write: that many more were tried
+inline constexpr hyp::u32 complaint = window.base + 0x30c;   // write: `complaint_mark` and the operation
+inline constexpr hyp::u32 complaint_mark = 0x5bad'0000;
 
 }  // namespace amphion::lab
