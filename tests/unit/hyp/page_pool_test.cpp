@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "tests/unit/hyp/fakes.hpp"
+#include "tests/unit/hyp/seed.hpp"
 
 namespace amphion::hyp {
 namespace {
@@ -158,7 +159,7 @@ TEST_F(PagePoolTest, ReservesNoMoreThanThereIs) {
 TEST_F(PagePoolTest, AgreesWithANaiveModel) {
   ASSERT_TRUE(pool.add_range(ram.base() + 5 * page_bytes, (2 * block_pages + 100) * page_bytes));
   ASSERT_TRUE(pool.add_range(ram.base() + (2 * block_pages + 105) * page_bytes, (2 * block_pages - 110) * page_bytes));
-  std::mt19937 engine(11);
+  std::mt19937 engine(seed(11));
   std::vector<Phys> taken, borrowed;
   std::vector<Phys> blocks;
   const auto pick = [&](std::vector<Phys>& from) {

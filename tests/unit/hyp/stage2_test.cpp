@@ -12,6 +12,7 @@
 #include <set>
 
 #include "tests/unit/hyp/fakes.hpp"
+#include "tests/unit/hyp/seed.hpp"
 
 namespace amphion::hyp {
 namespace {
@@ -460,7 +461,7 @@ TEST(Stage2Random, AgreesWithANaiveModel) {
   Hardware hardware(ram);
   Tenant tenants[] = {{pool, hardware, 1}, {pool, hardware, 2}};
   for (Tenant& one : tenants) ASSERT_EQ(one.stage2->create(ram_base, size, bound), MapStatus::ok);
-  std::mt19937 engine(7);
+  std::mt19937 engine(seed(7));
   const auto random = [&](std::uint32_t below) { return static_cast<std::uint32_t>(engine() % below); };
   std::uint32_t blocks_seen = 0, refusals = 0;
   for (std::uint32_t step = 0; step < 60'000; ++step) {

@@ -14,6 +14,7 @@
 
 #include "hyp/vgic.hpp"
 #include "tests/unit/hyp/fake_gicv.hpp"
+#include "tests/unit/hyp/seed.hpp"
 
 namespace amphion::hyp {
 namespace {
@@ -429,11 +430,11 @@ class VgicRandom : public testing::TestWithParam<std::tuple<std::uint32_t, std::
 TEST_P(VgicRandom, AgreesWithANaiveGic) {
   const auto [vcpus, list_registers] = GetParam();
   std::uint32_t resent = 0;
-  for (std::uint32_t seed = 1; seed <= 16; ++seed) {
-    Bench bench(seed, vcpus, list_registers);
+  for (std::uint32_t fixed = 1; fixed <= 16; ++fixed) {
+    Bench bench(seed(fixed), vcpus, list_registers);
     for (int i = 0; i < 4000; ++i) {
       bench.step();
-      ASSERT_FALSE(HasFailure()) << "seed " << seed << " step " << i;
+      ASSERT_FALSE(HasFailure()) << "seed " << seed(fixed) << " step " << i;
     }
     resent += bench.resent;
   }
