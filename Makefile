@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The front door. Inside, CMake with Ninja builds (CMakePresets.json) and toolchain/ sets the machine up.
-.PHONY: help setup build run stop demo image test bench bench-hyp soak clean
+.PHONY: help setup build run stop demo image test fuzz bench bench-hyp soak clean
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -31,6 +31,10 @@ image: ## the SD card of a board: BOARD=cubieboard2 or orangepi-pc (docs/boards.
 test: build ## all tests
 	@toolchain/build.sh pc-tests pc-sanitize test-module boards
 	@tests/run.sh
+
+fuzz: build ## hostile guests and hostile bytes with new seeds: FUZZ_MINUTES=10 (tests/fuzz/README.md)
+	@toolchain/build.sh pc-sanitize
+	@python3 tests/fuzz/run.py --minutes "$(or $(FUZZ_MINUTES),10)"
 
 bench: build ## the figures: build/bench/handoff.json and a table
 	@python3 tests/bench/handoff.py

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
 # the bundle for the emulated board, and those for the boards that boot from a card; for tests also the programs that run
-# QEMU, the unit tests with sanitizers, and the modules that test guests load; for make bench-hyp its programs.
+# QEMU, the unit tests and the fuzz targets with sanitizers, and the modules that test guests load; for make bench-hyp its programs.
 # Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load
 #   (default: pc phone hyp module bundle)
 . "$(dirname "$0")/common.sh"
@@ -33,7 +33,7 @@ part_phone() { configure phone -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1 -DNDEBU
 part_hyp() { configure hyp && compile hyp; }
 part_pc-sanitize() {
   configure pc-sanitize -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
-  compile pc-sanitize $(unit_tests)
+  compile pc-sanitize $(unit_tests) amphion-fuzz
 }
 part_module() { toolchain/module.sh guest-kernel-mods/amphion_host >/dev/null; }
 part_test-module() { toolchain/module.sh tests/guest >/dev/null; }
