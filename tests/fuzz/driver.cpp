@@ -22,7 +22,8 @@ constexpr Target targets[] = {{"devices", devices},
                               {"qemu-stream", qemu_stream},
                               {"hyp-bundle", hypervisor_bundle},
                               {"hyp-devices", hypervisor_devices},
-                              {"hyp-gic", hypervisor_gic}};
+                              {"hyp-gic", hypervisor_gic},
+                              {"hyp-gic-threads", hypervisor_gic_threads}};
 
 // Of the execution under way, for what is said at its death.
 const char* name_now = "";

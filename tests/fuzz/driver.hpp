@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // What fuzz targets have in common. A target is a function that does one execution from noise and checks what must
-// hold; sanitizers check the rest. The same seed is the same execution. Thread safety: one thread.
+// hold; sanitizers check the rest. The same seed is the same execution. Thread safety: a Random belongs to one thread.
 #pragma once
 
 #include <algorithm>
@@ -90,5 +90,6 @@ void qemu_stream(Random& random);
 void hypervisor_bundle(Random& random);
 void hypervisor_devices(Random& random);
 void hypervisor_gic(Random& random);
+void hypervisor_gic_threads(Random& random);
 
 }  // namespace amphion::fuzz

@@ -29,7 +29,7 @@ MODELS = PC / "tests" / "unit" / "hyp" / "hyp_unit_tests"
 MODEL_TESTS = "*VgicRandom*:Stage2Random.*:PagePool*:PageTable*"
 # Target and its executions in a short run: about a second each.
 TARGETS = {"devices": 60, "states": 300, "link-messages": 10000, "link-files": 6000, "control": 5000, "qemu-stream": 1200,
-           "hyp-bundle": 60000, "hyp-devices": 8000, "hyp-gic": 800}
+           "hyp-bundle": 60000, "hyp-devices": 8000, "hyp-gic": 800, "hyp-gic-threads": 300}
 BOARD_ROUNDS, SHORT_ROUNDS, ROUND_MS = 8, 3, 1000
 SLICE_S = 5
 SEEDS, GTEST_SEEDS = 1 << 31, 100000
@@ -102,7 +102,7 @@ class Run:
     def summary(self) -> int:
         for name, tally in self.tallies.items():
             verdict = f"FAILED: {' '.join(tally.failures)}" if tally.failures else "ok"
-            print(f"{name:<14} {tally.executions:>10} in {tally.seconds:5.0f} s  {verdict}")
+            print(f"{name:<16} {tally.executions:>10} in {tally.seconds:5.0f} s  {verdict}")
         return 1 if any(tally.failures for tally in self.tallies.values()) else 0
 
 

@@ -228,14 +228,14 @@ u32 system_instruction(Random& random) {
   return random.one_of(kinds) ^ (random.one_in(2) ? random() & 0x000f'ffff : random.below(16));
 }
 
-// MRRC to the PC is unpredictable, and ends QEMU 8 (gen_pc_plus_diff). ARM, and Thumb, whose halves stand the other way
-// round.
+// MRRC and MRS of a banked register to the PC are unpredictable, and end QEMU (gen_pc_plus_diff). ARM, and Thumb, whose
+// halves stand the other way round.
 bool ends_emulator(u32 word) {
   const u32 swapped = word << 16 | word >> 16;
   for (const u32 w : {word, swapped}) {
     if ((w & 0x0ff0'0000) == 0x0c50'0000 && ((w >> 12 & 15) == 15 || (w >> 16 & 15) == 15)) return true;
   }
-  return false;
+  return (word & 0x0fb0'fef0) == 0x0100'f200 || (swapped & 0xffe0'ffe0) == 0xf3e0'8f20;
 }
 
 u32 any_instruction(Random& random) {
