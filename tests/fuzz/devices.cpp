@@ -29,7 +29,8 @@ machine::InstanceState saved(const World& world) {
 class Guest {
  public:
   explicit Guest(Random& random) : random_(random) {
-    for (const auto slot : {VirtioSlot::disk0, VirtioSlot::console, VirtioSlot::keyboard, VirtioSlot::balloon}) {
+    for (const auto slot : {VirtioSlot::disk0, VirtioSlot::network, VirtioSlot::console, VirtioSlot::keyboard,
+                            VirtioSlot::entropy, VirtioSlot::balloon}) {
       drivers_.emplace_back(world, slot);
     }
     for (auto& driver : drivers_) driver.start();

@@ -241,10 +241,15 @@ u32 second_argument(u32 function) {
   return page ? any_page() : noise.edge();
 }
 
+bool page_comes_first(u32 function) {
+  return function == AMPHION_HC_INFO || function == AMPHION_HC_CREATE || function == AMPHION_HC_LAST_LOG ||
+         function == AMPHION_HC_LAST_WORDS;
+}
+
 void call_any() {
-  const u32 function = AMPHION_HC(noise.below(0x18));
-  if (function == AMPHION_HC_INFO || function == AMPHION_HC_CREATE) {
-    attempt(function, noise.one_in(2) ? any_page() : address_of(&scratch[1]));
+  const u32 function = AMPHION_HC_INFO + noise.below(AMPHION_HC_LAST_WORDS - AMPHION_HC_INFO + 3);
+  if (page_comes_first(function)) {
+    attempt(function, any_page(), noise.edge());
   } else {
     attempt(function, any_id(), second_argument(function), third_argument(function));
   }
@@ -381,7 +386,7 @@ void play(u32 round) {
   victim.partition.destroy();
   const u32 tame_id = tame.partition.id();
   if (!tame.over) {
-    tame.partition.ask_pause();
+    attempt(AMPHION_HC_PAUSE, tame_id);  // refused if it has just ended itself, of which the event tells, too
     while (!tame.over) serve(tame, hostile_test()), rest();
   }
   must(AMPHION_HC_DESTROY, tame_id);
