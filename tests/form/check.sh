@@ -8,6 +8,7 @@ complain() { echo "form: $1" >&2; failed=1; }
 
 licence_for() {
   case "$1" in
+    sched/core/* | sched/scx/*) echo 'MIT OR GPL-2.0-only' ;;
     hyp/abi/* | guest-kernel-mods/* | tests/guest/*) echo 'GPL-2.0-only' ;;
     *) echo 'Apache-2.0' ;;
   esac

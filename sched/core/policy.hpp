@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+// The policies that stand beside one another on the same fair queue:
+//   DFT     plain fair scheduling, as Linux's CFS: who has least virtual run time goes next
+//   BAL     the same, and siblings are kept on different CPUs (Sukwong and Kim, EuroSys 2011)
+//   PROCCO  BAL, and when an instance's vCPU 0 begins a turn its siblings are forced on
+//   CPUCO   BAL, and whichever instance CPU 0 runs, the others run its siblings
+//   SBCO    BAL, and who is too far ahead of a sibling lends it virtual time and lets its successor go first
+#pragma once
+
+#include <array>
+#include <string_view>
+
+#include "sched/core/scheduler.hpp"
+
+namespace amphion::sched {
+
+namespace policy_detail {
+
+inline uint32_t least_run_time(Scheduler&, Queue& queue) { return queue.tree.first(); }
+inline void nothing(Scheduler&, Queue&, uint32_t) {}
+
+// All siblings that wait on other CPUs go on there at once.
+inline void force_siblings(Scheduler& scheduler, Queue& queue, uint32_t id) {
+  const Entity& entity = scheduler.entity(id);
+  for (uint32_t sibling = entity.first_sibling; sibling < entity.first_sibling + entity.siblings; ++sibling) {
+    const Place place = scheduler.entity(sibling).place();
+    if (place.life != Life::queued || place.cpu == queue.cpu) continue;
+    scheduler.queues()[place.cpu].forced.store(sibling, std::memory_order_release);
+    queue.kicks |= 1u << place.cpu;
+  }
+}
+inline void vcpu_0_forces_siblings(Scheduler& scheduler, Queue& queue, uint32_t id) {
+  if (scheduler.entity(id).first_sibling == id) force_siblings(scheduler, queue, id);
+}
+inline void cpu_0_forces_siblings(Scheduler& scheduler, Queue& queue, uint32_t id) {
+  if (queue.cpu == 0) force_siblings(scheduler, queue, id);
+}
+
+// SCHED_BALANCE in the pick of the next. Passed over is only who lends, once in a round: nobody starves. What is lent
+// is half a turn: it puts the lender behind those on its CPU that have not run in this round, before those that have,
+// and the borrower likewise, so that both end in the middle.
+inline uint32_t not_too_far_ahead(Scheduler& scheduler, Queue& queue) {
+  const uint32_t first = queue.tree.first(), successor = queue.tree.next(first);
+  const Entity& entity = scheduler.entity(first);
+  if (successor == none || entity.siblings == 1 || entity.dirty.load(std::memory_order_relaxed) != 0) return first;
+  const uint32_t threshold =
+      sbco_threshold(queue.tree.size(), scheduler.tuning().threshold.load(std::memory_order_relaxed));
+  for (uint32_t sibling = entity.first_sibling; sibling < entity.first_sibling + entity.siblings; ++sibling) {
+    const Place place = scheduler.entity(sibling).place();
+    if (place.life != Life::queued || place.cpu == queue.cpu || !sbco_far(0, place.ordinate, threshold)) continue;
+    const uint64_t amount = scheduler.turn_ticks(queue, entity) / 2 >> entity.weight_log2;
+    if (scheduler.lend(queue, first, sibling, amount)) return successor;
+  }
+  return first;
+}
+
+}  // namespace policy_detail
+
+inline constexpr Policy dft{"dft", false, policy_detail::least_run_time, policy_detail::nothing};
+inline constexpr Policy bal{"bal", true, policy_detail::least_run_time, policy_detail::nothing};
+inline constexpr Policy procco{"procco", true, policy_detail::least_run_time, policy_detail::vcpu_0_forces_siblings};
+inline constexpr Policy cpuco{"cpuco", true, policy_detail::least_run_time, policy_detail::cpu_0_forces_siblings};
+inline constexpr Policy sbco{"sbco", true, policy_detail::not_too_far_ahead, policy_detail::nothing};
+
+inline constexpr std::array<const Policy*, 5> policies{&dft, &bal, &procco, &cpuco, &sbco};
+
+// Null: there is none of that name.
+[[nodiscard]] constexpr const Policy* policy_named(std::string_view name) {
+  for (const Policy* policy : policies) {
+    if (policy->name == name) return policy;
+  }
+  return nullptr;
+}
+
+}  // namespace amphion::sched

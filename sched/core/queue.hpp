@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+// The run queue of one CPU: its ready entities but the running one in a tree by virtual run time, and the boxes in
+// which other CPUs leave arrivals, debts and wishes for it.
+//
+// Thread safety: own CPU only, but for the atomics.
+#pragma once
+
+#include <atomic>
+#include <cstdint>
+#include <span>
+
+#include "sched/core/entity.hpp"
+
+namespace amphion::sched {
+
+struct EntityNodes {
+  std::span<Entity> entities;
+  Node& operator()(uint32_t id) const { return entities[id].node; }
+};
+
+struct QueueStatistics {
+  uint64_t decisions = 0;
+  uint64_t switches = 0;
+  uint64_t far = 0;               // a sibling was too far behind: one debt each
+  uint64_t debts_applied = 0;
+  uint64_t stackings_avoided = 0;  // moved away from a sibling
+  uint64_t pushed = 0;             // moved to another CPU
+};
+
+struct Queue {
+  Queue(uint8_t cpu_number, std::span<Entity> entities) : cpu(cpu_number), tree(EntityNodes{entities}) {}
+
+  const uint8_t cpu;
+  Tree<EntityNodes> tree;
+  uint32_t running = none;    // not in the tree
+  bool keep_running = false;  // `running` is ready
+  uint32_t preferred = none;  // goes next if it is not too far ahead
+  bool short_turn = false;    // `running` was preferred
+  bool yielded = false;       // `running` has nothing useful to do before others have run
+  bool anew = false;          // somebody became ready since the turn began
+  uint32_t ran_last = none;
+  uint64_t minimum_vt = uint64_t{1} << 40;  // what the queue has reached; never goes back. Room below for debts
+  uint32_t weight = 0;                      // sum of all ready entities'
+  uint32_t published_to = none;             // the entity at which the next publication goes on
+  uint32_t kicks = 0;                       // CPUs that must reach a scheduling point
+  QueueStatistics statistics;
+
+  Box arrivals;
+  Box debts;
+  std::atomic<uint32_t> wanted{0};     // CPUs that have nothing to do, a bit each
+  std::atomic<uint32_t> forced{none};  // a co-scheduler wants this entity to run now
+  std::atomic<uint32_t> length{0};     // ready entities, the running one counted
+  std::atomic<uint32_t> coming{0};     // posted to `arrivals` and not taken
+
+  [[nodiscard]] uint32_t ready() const { return tree.size() + (keep_running ? 1 : 0); }
+  // For other CPUs.
+  [[nodiscard]] uint32_t load() const {
+    return length.load(std::memory_order_relaxed) + coming.load(std::memory_order_relaxed);
+  }
+};
+
+}  // namespace amphion::sched

@@ -1,0 +1,549 @@
+// SPDX-License-Identifier: MIT OR GPL-2.0-only
+// The scheduler of a machine's CPUs. See sched/README.md for the policy as an essay.
+//
+// Order of calls: create() each entity, then from the CPU that owns it (Entity::place().cpu): wake(), block(),
+// charge(), yield(), prefer(); from CPU c: pick(c). What a call leaves in take_kicks(c) must be told to these CPUs:
+// they have to call pick() soon. Time is an argument, in ticks of any clock that the CPUs share.
+// Thread safety: as Entity and Queue say; `tuning` may be changed at any time, each field takes effect by itself.
+//
+// Virtual time cannot overflow: 64 bits of nanoseconds last 584 years, and no entity weighs less than one.
+#pragma once
+
+#include <atomic>
+#include <bit>
+#include <cstdint>
+#include <span>
+#include <utility>
+
+#include "sched/core/decision.h"
+#include "sched/core/queue.hpp"
+
+namespace amphion::sched {
+
+class Scheduler;
+
+// What a policy decides; the fair queue below is common to all.
+struct Policy {
+  const char* name;
+  bool spread;  // siblings are kept on different CPUs as long as there are enough
+  // Which queued entity goes next; the queue is not empty.
+  uint32_t (*choose)(Scheduler&, Queue&);
+  // `id` begins a turn.
+  void (*dispatched)(Scheduler&, Queue&, uint32_t id);
+};
+
+struct Tuning {
+  std::atomic<const Policy*> policy;
+  std::atomic<uint32_t> latency_ticks;      // S_latency
+  std::atomic<uint32_t> granularity_ticks;  // S_min
+  std::atomic<uint32_t> threshold{SBCO_THRESHOLD_DEFAULT};  // alpha
+  std::atomic<bool> hand_over{true};  // prefer() does something
+};
+
+struct Turn {
+  uint32_t id = none;  // none: nothing is ready
+  uint64_t ticks = 0;  // until pick() must be called again; `forever` if nobody waits
+};
+inline constexpr uint64_t forever = ~uint64_t{0};
+
+class Scheduler {
+ public:
+  Scheduler(std::span<Queue> queues, std::span<Entity> entities, Tuning& tuning)
+      : queues_(queues), entities_(entities), tuning_(tuning) {}
+
+  // An entity that sleeps on `cpu`. Before CPUs run, or by the one that owns a sleeping entity that is given anew.
+  void create(uint32_t id, uint32_t first_sibling, uint32_t siblings, uint8_t cpu, uint32_t weight_log2 = 0,
+              uint32_t allowed = ~0u);
+
+  // It is ready now: placed on a CPU by the policy. `waker`: the CPU of who woke it, if that is known.
+  void wake(uint32_t id, uint64_t now, uint32_t waker = none);
+  // It sleeps: whether it was running or not.
+  void block(uint32_t id, uint64_t now);
+  // It used its CPU, or somebody did for it.
+  void charge(uint32_t id, uint64_t ticks);
+  // It has nothing useful to do before others have run.
+  void yield(uint32_t id);
+  // An interrupt came for it: a sibling may be spinning until it answers. It goes next, in a short turn, if it is not
+  // ahead of the others by more than a turn.
+  void prefer(uint32_t id);
+
+  // Takes in what was posted to `cpu`: from here on it owns them. pick() begins with it.
+  void arrive(uint32_t cpu, uint64_t now);
+  // A scheduling point of `cpu`: who runs from now on.
+  [[nodiscard]] Turn pick(uint32_t cpu, uint64_t now);
+  // CPUs that must call pick(), a bit each; forgets them.
+  [[nodiscard]] uint32_t take_kicks(uint32_t cpu);
+
+  // For policies.
+  [[nodiscard]] Entity& entity(uint32_t id) { return entities_[id]; }
+  [[nodiscard]] std::span<Queue> queues() { return queues_; }
+  [[nodiscard]] const Tuning& tuning() const { return tuning_; }
+  // How long a turn of the entity is in its queue as it stands.
+  [[nodiscard]] uint64_t turn_ticks(const Queue& queue, const Entity& entity) const;
+  // `from` lends virtual time to `to`, which is queued on another CPU: false if either has lent or borrowed already.
+  bool lend(Queue& queue, uint32_t from, uint32_t to, uint64_t amount_vt);
+  // CPUs where a sibling is ready, a bit each.
+  [[nodiscard]] uint32_t cpus_of_siblings(uint32_t id) const;
+
+  // For tests: the first invariant that does not hold; null if all do. No CPU may be inside a call.
+  [[nodiscard]] const char* broken() const;
+
+ private:
+  static constexpr uint32_t published_at_once = 16;
+  static constexpr uint32_t looked_at_for_others = 8;
+  static constexpr uint32_t most_behind_latencies = 4;  // nobody waits longer for what one long operation took
+  static constexpr uint32_t short_turns_in_turn = 16;   // enough for an interrupt's handler
+  static constexpr uint32_t grains_in_granularity = 4;  // who wakes takes over if it is behind by one of them
+
+  [[nodiscard]] const Policy& policy() const { return *tuning_.policy.load(std::memory_order_relaxed); }
+  [[nodiscard]] static uint32_t weight(const Entity& entity) { return 1u << entity.weight_log2; }
+  [[nodiscard]] uint32_t all_cpus() const { return static_cast<uint32_t>((uint64_t{1} << queues_.size()) - 1); }
+  [[nodiscard]] Queue& queue_of(uint32_t id) const { return queues_[entities_[id].place().cpu]; }
+  [[nodiscard]] auto debt_links() {
+    return [this](uint32_t id) -> uint32_t& { return entities_[id].debt_link; };
+  }
+
+  // Virtual time.
+  void advance(Queue& queue);
+  void set_key(Queue& queue, uint32_t id, uint64_t key);
+
+  // Queue and boxes.
+  void enqueue(Queue& queue, uint32_t id, uint64_t now);
+  void dequeue(Queue& queue, uint32_t id);
+  void post(Queue& from, uint32_t id, uint32_t cpu);
+  void take_debts(Queue& queue);
+  [[nodiscard]] uint16_t ordinate(const Queue& queue, uint32_t id) const;
+  void publish(Queue& queue);
+
+  // Placement.
+  [[nodiscard]] uint32_t least_loaded(uint32_t cpus, uint32_t own) const;
+  [[nodiscard]] uint32_t cpu_for_waking(uint32_t id, uint32_t waker) const;
+  [[nodiscard]] bool move_away(Queue& queue, uint32_t id);
+  void answer_wishes(Queue& queue);
+  void look_for_work(Queue& queue);
+
+  // The steps of pick().
+  [[nodiscard]] bool goes_on(const Queue& queue, uint32_t forced) const;
+  void put_back(Queue& queue, uint64_t now);
+  [[nodiscard]] uint32_t choose(Queue& queue, uint32_t forced);
+  void begin_turn(Queue& queue, uint32_t id, uint64_t now);
+  [[nodiscard]] uint64_t turn_length(const Queue& queue) const;
+  [[nodiscard]] Turn rest_of_turn(const Queue& queue) const;
+
+  std::span<Queue> queues_;
+  std::span<Entity> entities_;
+  Tuning& tuning_;
+};
+
+inline uint64_t Scheduler::turn_ticks(const Queue& queue, const Entity& entity) const {
+  const uint64_t period = sbco_period(queue.ready(), tuning_.latency_ticks.load(std::memory_order_relaxed),
+                                      tuning_.granularity_ticks.load(std::memory_order_relaxed));
+  return (period << entity.weight_log2) / queue.weight;
+}
+
+// To what the queue has reached: one that was alone for long has not been put back meanwhile.
+inline void Scheduler::advance(Queue& queue) {
+  uint64_t least = ~uint64_t{0};
+  if (queue.keep_running) least = entities_[queue.running].node.key;
+  if (const uint32_t first = queue.tree.first(); first != none && entities_[first].node.key < least) {
+    least = entities_[first].node.key;
+  }
+  if (least != ~uint64_t{0} && least > queue.minimum_vt) queue.minimum_vt = least;
+}
+
+// ---- queue and boxes
+
+inline void Scheduler::create(uint32_t id, uint32_t first_sibling, uint32_t siblings, uint8_t cpu,
+                              uint32_t weight_log2, uint32_t allowed) {
+  Entity& entity = entities_[id];  // a debt to the one that had this number before may be on its way: it is taken over
+  entity.first_sibling = first_sibling;
+  entity.siblings = siblings;
+  entity.weight_log2 = weight_log2;
+  entity.allowed = allowed;
+  entity.node.key = queues_[cpu].minimum_vt;
+  entity.publish({cpu, Life::asleep, 0});
+}
+
+inline void Scheduler::enqueue(Queue& queue, uint32_t id, uint64_t now) {
+  Entity& entity = entities_[id];
+  entity.since = now;
+  queue.tree.insert(id);
+  queue.weight += weight(entity);
+  queue.anew = true;
+  entity.publish({queue.cpu, Life::queued, ordinate(queue, id)});
+  queue.length.store(queue.ready(), std::memory_order_relaxed);
+}
+
+inline void Scheduler::dequeue(Queue& queue, uint32_t id) {
+  if (queue.published_to == id) queue.published_to = queue.tree.next(id);
+  queue.tree.erase(id);
+  queue.weight -= weight(entities_[id]);
+  queue.length.store(queue.ready(), std::memory_order_relaxed);
+}
+
+// Virtual time travels relative to what the queue has reached.
+inline void Scheduler::post(Queue& from, uint32_t id, uint32_t cpu) {
+  Entity& entity = entities_[id];
+  Queue& to = queues_[cpu];
+  entity.node.key -= from.minimum_vt;
+  entity.away = true;
+  ++entity.statistics.moves;
+  ++from.statistics.pushed;
+  to.coming.fetch_add(1, std::memory_order_relaxed);
+  entity.publish({to.cpu, Life::queued, static_cast<uint16_t>(to.load())});
+  to.arrivals.push(id, [this](uint32_t at) -> uint32_t& { return entities_[at].arrival_link; });
+  from.kicks |= 1u << cpu;
+}
+
+inline void Scheduler::arrive(uint32_t cpu, uint64_t now) {
+  Queue& queue = queues_[cpu];
+  for (uint32_t id = queue.arrivals.take(), next = none; id != none; id = next) {
+    Entity& entity = entities_[id];
+    next = entity.arrival_link;
+    entity.node.key += queue.minimum_vt;
+    entity.away = false;
+    enqueue(queue, id, now);
+    queue.coming.fetch_sub(1, std::memory_order_relaxed);
+  }
+}
+
+// A debt follows its vCPU: to the CPU it went to meanwhile, or to the next time if it is still on its way.
+inline void Scheduler::take_debts(Queue& queue) {
+  for (uint32_t id = queue.debts.take(), next = none; id != none; id = next) {
+    Entity& entity = entities_[id];
+    next = entity.debt_link;
+    const Place place = entity.place();
+    if (place.cpu != queue.cpu || entity.away) {
+      queues_[place.cpu].debts.push(id, debt_links());
+      continue;
+    }
+    set_key(queue, id, entity.node.key - entity.debt_vt);
+    ++entity.statistics.debts;
+    ++queue.statistics.debts_applied;
+    entity.clear_tag();
+  }
+}
+
+inline void Scheduler::set_key(Queue& queue, uint32_t id, uint64_t key) {
+  Entity& entity = entities_[id];
+  const bool in_tree = entity.place().life == Life::queued;
+  if (in_tree) {
+    if (queue.published_to == id) queue.published_to = queue.tree.next(id);
+    queue.tree.erase(id);
+  }
+  entity.node.key = key;
+  if (in_tree) queue.tree.insert(id);
+}
+
+inline uint16_t Scheduler::ordinate(const Queue& queue, uint32_t id) const {
+  const uint32_t before = queue.tree.rank(id) + (queue.keep_running ? 1 : 0);
+  return static_cast<uint16_t>(before < 0xffff ? before : 0xffff);
+}
+
+// In turns, if the queue is long: a decision costs O(log n), and an ordinate is old by at most n / 16 of them.
+inline void Scheduler::publish(Queue& queue) {
+  queue.length.store(queue.ready(), std::memory_order_relaxed);
+  uint32_t id = queue.tree.size() <= published_at_once ? none : queue.published_to;
+  if (id == none) id = queue.tree.first();
+  if (id == none) return;
+  uint32_t at = ordinate(queue, id);
+  for (uint32_t count = 0; id != none && count < published_at_once; ++count, ++at) {
+    Entity& entity = entities_[id];
+    if (entity.siblings > 1) {
+      entity.publish({queue.cpu, Life::queued, static_cast<uint16_t>(at < 0xffff ? at : 0xffff)});
+    }
+    id = queue.tree.next(id);
+  }
+  queue.published_to = id;
+}
+
+// ---- placement
+
+inline uint32_t Scheduler::cpus_of_siblings(uint32_t id) const {
+  const uint32_t first = entities_[id].first_sibling;
+  uint32_t cpus = 0;
+  for (uint32_t sibling = first; sibling < first + entities_[id].siblings; ++sibling) {
+    if (sibling == id) continue;
+    const Place place = entities_[sibling].place();
+    if (place.life != Life::asleep) cpus |= 1u << place.cpu;
+  }
+  return cpus;
+}
+
+// `own` if no other is better.
+inline uint32_t Scheduler::least_loaded(uint32_t cpus, uint32_t own) const {
+  uint32_t best = (cpus >> own & 1) != 0 ? own : none;
+  for (uint32_t left = cpus; left != 0; left &= left - 1) {
+    const auto cpu = static_cast<uint32_t>(std::countr_zero(left));
+    if (best == none || queues_[cpu].load() < queues_[best].load()) best = cpu;
+  }
+  return best;
+}
+
+// SCHED_DISPATCH: siblings on different CPUs while there are enough. Without spreading as a plain fair scheduler does:
+// where it was or where it was woken from, or where nothing runs.
+inline uint32_t Scheduler::cpu_for_waking(uint32_t id, uint32_t waker) const {
+  const Entity& entity = entities_[id];
+  const uint32_t own = entity.place().cpu, allowed = entity.allowed & all_cpus();
+  if (policy().spread) {
+    const uint32_t free = allowed & ~cpus_of_siblings(id);
+    return least_loaded(free != 0 ? free : allowed, own);
+  }
+  uint32_t best = (allowed >> own & 1) != 0 ? own : least_loaded(allowed, own);
+  if (waker != none && (allowed >> waker & 1) != 0 && queues_[waker].load() < queues_[best].load()) best = waker;
+  const uint32_t least = least_loaded(allowed, best);
+  return queues_[least].load() == 0 ? least : best;
+}
+
+// The end of a turn is where a vCPU that never sleeps can be moved: away from a sibling, or to a shorter queue. It is
+// out of its queue already.
+inline bool Scheduler::move_away(Queue& queue, uint32_t id) {
+  const Entity& entity = entities_[id];
+  uint32_t allowed = entity.allowed & all_cpus();
+  if (policy().spread && entity.siblings > 1) {
+    const uint32_t taken = cpus_of_siblings(id), free = allowed & ~taken;
+    if ((taken >> queue.cpu & 1) != 0 && free != 0) {
+      ++queue.statistics.stackings_avoided;
+      post(queue, id, least_loaded(free, queue.cpu));
+      return true;
+    }
+    if (free != 0) allowed = free;
+  }
+  const uint32_t least = least_loaded(allowed, queue.cpu);
+  if (least == queue.cpu || queues_[least].load() >= queue.ready()) return false;
+  post(queue, id, least);
+  return true;
+}
+
+// One of the last goes to each CPU that has nothing to do.
+inline void Scheduler::answer_wishes(Queue& queue) {
+  if (queue.wanted.load(std::memory_order_relaxed) == 0) return;
+  for (uint32_t left = queue.wanted.exchange(0, std::memory_order_acquire); left != 0; left &= left - 1) {
+    const auto cpu = static_cast<uint32_t>(std::countr_zero(left));
+    if (queues_[cpu].load() != 0) continue;
+    uint32_t id = queue.tree.last();
+    for (uint32_t looked = 0; id != none && looked < looked_at_for_others; ++looked, id = queue.tree.previous(id)) {
+      if ((entities_[id].allowed >> cpu & 1) == 0 || queue.ready() < 2) continue;
+      dequeue(queue, id);
+      post(queue, id, cpu);
+      break;
+    }
+  }
+}
+
+inline void Scheduler::look_for_work(Queue& queue) {
+  uint32_t busiest = queue.cpu;
+  for (const Queue& other : queues_) {
+    if (other.load() > queues_[busiest].load()) busiest = other.cpu;
+  }
+  const uint32_t bit = 1u << queue.cpu;
+  if (queues_[busiest].load() < 2 || (queues_[busiest].wanted.load(std::memory_order_relaxed) & bit) != 0) return;
+  queues_[busiest].wanted.fetch_or(bit, std::memory_order_release);
+  queue.kicks |= 1u << busiest;
+}
+
+// ---- what happens to an entity
+
+inline void Scheduler::wake(uint32_t id, uint64_t now, uint32_t waker) {
+  Entity& entity = entities_[id];
+  Queue& queue = queue_of(id);
+  if (entity.place().life != Life::asleep) return;
+  advance(queue);
+  const uint64_t earliest = queue.minimum_vt - tuning_.latency_ticks.load(std::memory_order_relaxed) / 2;
+  if (entity.node.key < earliest) entity.node.key = earliest;
+  if (queue.running == id) {  // it stopped, and nobody was picked since
+    queue.keep_running = true;
+    queue.weight += weight(entity);
+    queue.length.store(queue.ready(), std::memory_order_relaxed);
+    entity.publish({queue.cpu, Life::running, 0});
+    return;
+  }
+  const uint32_t cpu = cpu_for_waking(id, waker);
+  if (cpu == queue.cpu) {
+    enqueue(queue, id, now);
+  } else {
+    post(queue, id, cpu);
+  }
+}
+
+inline void Scheduler::block(uint32_t id, uint64_t now) {
+  Entity& entity = entities_[id];
+  Queue& queue = queue_of(id);
+  const Place place = entity.place();
+  if (place.life == Life::asleep) return;
+  if (place.life == Life::running) {
+    queue.keep_running = false;
+    queue.weight -= weight(entity);
+    queue.length.store(queue.ready(), std::memory_order_relaxed);
+  } else {
+    dequeue(queue, id);
+    entity.statistics.wait_ticks += now - entity.since;
+  }
+  entity.publish({queue.cpu, Life::asleep, 0});
+}
+
+inline void Scheduler::charge(uint32_t id, uint64_t ticks) {
+  Entity& entity = entities_[id];
+  Queue& queue = queue_of(id);
+  entity.statistics.run_ticks += ticks;
+  if (queue.running == id) entity.turn_ticks += ticks;
+  const uint64_t most =
+      queue.minimum_vt + uint64_t{most_behind_latencies} * tuning_.latency_ticks.load(std::memory_order_relaxed);
+  uint64_t key = entity.node.key + (ticks >> entity.weight_log2);
+  if (key > most) key = entity.node.key > most ? entity.node.key : most;
+  set_key(queue, id, key);
+}
+
+inline void Scheduler::yield(uint32_t id) {
+  Queue& queue = queue_of(id);
+  if (queue.running != id) return;
+  queue.yielded = true;
+  const uint32_t last = queue.tree.last();
+  if (last != none && entities_[last].node.key >= entities_[id].node.key) {
+    entities_[id].node.key = entities_[last].node.key + 1;
+  }
+}
+
+inline void Scheduler::prefer(uint32_t id) {
+  if (!tuning_.hand_over.load(std::memory_order_relaxed)) return;
+  const Place place = entities_[id].place();
+  if (place.life == Life::queued && !entities_[id].away) queues_[place.cpu].preferred = id;
+}
+
+inline bool Scheduler::lend(Queue& queue, uint32_t from, uint32_t to, uint64_t amount_vt) {
+  Entity& lender = entities_[from];
+  Entity& borrower = entities_[to];
+  if (!borrower.tag()) return false;
+  if (!lender.tag()) {
+    borrower.clear_tag();
+    return false;
+  }
+  lender.lent = true;
+  ++lender.statistics.lends;
+  ++queue.statistics.far;
+  set_key(queue, from, lender.node.key + amount_vt);
+  borrower.debt_vt = amount_vt;
+  queue_of(to).debts.push(to, debt_links());
+  return true;
+}
+
+// ---- a scheduling point
+
+inline bool Scheduler::goes_on(const Queue& queue, uint32_t forced) const {
+  if (!queue.keep_running) return false;
+  const uint32_t first = queue.tree.first();
+  if (first == none) return true;
+  if (forced != none || queue.preferred != none || queue.yielded) return false;
+  const Entity& running = entities_[queue.running];
+  if (running.turn_ticks >= turn_length(queue)) return false;
+  if (!queue.anew) return true;  // who is behind was so when this turn began
+  const uint64_t grain = tuning_.granularity_ticks.load(std::memory_order_relaxed) / grains_in_granularity;
+  return running.node.key <= entities_[first].node.key + grain;
+}
+
+inline void Scheduler::put_back(Queue& queue, uint64_t now) {
+  const uint32_t id = queue.running;
+  queue.running = none;
+  if (id == none || !queue.keep_running) return;
+  queue.keep_running = false;
+  queue.weight -= weight(entities_[id]);
+  if (!move_away(queue, id)) enqueue(queue, id, now);
+}
+
+// Who was preferred or forced may have gone elsewhere meanwhile.
+inline uint32_t Scheduler::choose(Queue& queue, uint32_t forced) {
+  const auto is_here = [&](uint32_t id) {
+    if (id == none) return false;
+    const Place place = entities_[id].place();
+    return place.life == Life::queued && place.cpu == queue.cpu && !entities_[id].away;
+  };
+  const uint32_t preferred = queue.preferred;
+  queue.preferred = none;
+  queue.short_turn = false;
+  if (is_here(forced)) return forced;
+  if (is_here(preferred)) {
+    const Entity& entity = entities_[preferred];
+    const uint64_t most = entities_[queue.tree.first()].node.key + turn_ticks(queue, entity);
+    queue.short_turn = entity.node.key <= most;
+    if (queue.short_turn) return preferred;
+  }
+  return policy().choose(*this, queue);
+}
+
+inline void Scheduler::begin_turn(Queue& queue, uint32_t id, uint64_t now) {
+  Entity& entity = entities_[id];
+  dequeue(queue, id);
+  entity.statistics.wait_ticks += now - entity.since;
+  entity.turn_ticks = 0;
+  queue.running = id;
+  queue.keep_running = true;
+  queue.weight += weight(entity);
+  entity.publish({queue.cpu, Life::running, 0});
+  if (entity.lent) {
+    entity.lent = false;
+    entity.clear_tag();
+  }
+  if (id != queue.ran_last) {
+    queue.ran_last = id;
+    ++entity.statistics.switches;
+    ++queue.statistics.switches;
+  }
+  policy().dispatched(*this, queue, id);
+}
+
+inline uint64_t Scheduler::turn_length(const Queue& queue) const {
+  const uint64_t ticks = turn_ticks(queue, entities_[queue.running]);
+  return queue.short_turn ? ticks / short_turns_in_turn : ticks;
+}
+
+inline Turn Scheduler::rest_of_turn(const Queue& queue) const {
+  if (queue.running == none || queue.tree.size() == 0) return {queue.running, forever};
+  const uint64_t ticks = turn_length(queue), used = entities_[queue.running].turn_ticks;
+  return {queue.running, ticks > used ? ticks - used : 1};
+}
+
+inline Turn Scheduler::pick(uint32_t cpu, uint64_t now) {
+  Queue& queue = queues_[cpu];
+  arrive(cpu, now);
+  take_debts(queue);
+  answer_wishes(queue);
+  const uint32_t forced = queue.forced.load(std::memory_order_relaxed) == none
+                              ? none
+                              : queue.forced.exchange(none, std::memory_order_acquire);
+  if (goes_on(queue, forced)) return rest_of_turn(queue);
+  ++queue.statistics.decisions;
+  advance(queue);
+  put_back(queue, now);
+  queue.anew = queue.yielded = false;
+  if (queue.tree.size() != 0) begin_turn(queue, choose(queue, forced), now);
+  publish(queue);
+  if (queue.running == none) look_for_work(queue);
+  return rest_of_turn(queue);
+}
+
+inline uint32_t Scheduler::take_kicks(uint32_t cpu) { return std::exchange(queues_[cpu].kicks, 0u); }
+
+// ---- for tests
+
+inline const char* Scheduler::broken() const {
+  for (const Queue& queue : queues_) {
+    if (!queue.tree.check()) return "a tree is no red-black tree, or an RB index is wrong";
+    uint32_t here = 0, weights = 0;
+    for (uint32_t id = 0; id < entities_.size(); ++id) {
+      const Entity& entity = entities_[id];
+      const Place place = entity.place();
+      if (place.cpu != queue.cpu || entity.away || place.life == Life::asleep) continue;
+      ++here;
+      weights += weight(entity);
+      if ((place.life == Life::running) != (queue.running == id && queue.keep_running)) {
+        return "an entity that runs is not the one that its queue runs";
+      }
+    }
+    if (here != queue.ready()) return "a queue does not hold the entities that are ready there";
+    if (weights != queue.weight) return "a queue's weight is not the sum of its entities'";
+    if (queue.length.load() != queue.ready()) return "a queue's published length is wrong";
+  }
+  return nullptr;
+}
+
+}  // namespace amphion::sched
