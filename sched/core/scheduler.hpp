@@ -48,12 +48,18 @@ inline constexpr uint64_t forever = ~uint64_t{0};
 
 class Scheduler {
  public:
-  Scheduler(std::span<Queue> queues, std::span<Entity> entities, Tuning& tuning)
-      : queues_(queues), entities_(entities), tuning_(tuning) {}
+  // Called on the CPU that owns an entity, before it is posted to another one.
+  using Leaving = void (*)(uint32_t id);
+
+  Scheduler(std::span<Queue> queues, std::span<Entity> entities, Tuning& tuning, Leaving leaving = nullptr)
+      : queues_(queues), entities_(entities), tuning_(tuning), leaving_(leaving) {}
 
   // An entity that sleeps on `cpu`. Before CPUs run, or by the one that owns a sleeping entity that is given anew.
   void create(uint32_t id, uint32_t first_sibling, uint32_t siblings, uint8_t cpu, uint32_t weight_log2 = 0,
               uint32_t allowed = ~0u);
+
+  // Entities `first` .. `first + count - 1` are siblings from now on; all of them sleep. Their statistics begin anew.
+  void group(uint32_t first, uint32_t count);
 
   // It is ready now: placed on a CPU by the policy. `waker`: the CPU of who woke it, if that is known.
   void wake(uint32_t id, uint64_t now, uint32_t waker = none);
@@ -123,6 +129,8 @@ class Scheduler {
   void look_for_work(Queue& queue);
 
   // The steps of pick().
+  [[nodiscard]] bool waits_here(const Queue& queue, uint32_t id) const;
+  [[nodiscard]] bool may_be_preferred(const Queue& queue, uint32_t id) const;
   [[nodiscard]] bool goes_on(const Queue& queue, uint32_t forced) const;
   void put_back(Queue& queue, uint64_t now);
   [[nodiscard]] uint32_t choose(Queue& queue, uint32_t forced);
@@ -133,6 +141,7 @@ class Scheduler {
   std::span<Queue> queues_;
   std::span<Entity> entities_;
   Tuning& tuning_;
+  Leaving leaving_;
 };
 
 inline uint64_t Scheduler::turn_ticks(const Queue& queue, const Entity& entity) const {
@@ -164,6 +173,14 @@ inline void Scheduler::create(uint32_t id, uint32_t first_sibling, uint32_t sibl
   entity.publish({cpu, Life::asleep, 0});
 }
 
+inline void Scheduler::group(uint32_t first, uint32_t count) {
+  for (uint32_t id = first; id < first + count; ++id) {
+    entities_[id].first_sibling = first;
+    entities_[id].siblings = count;
+    entities_[id].statistics = {};
+  }
+}
+
 inline void Scheduler::enqueue(Queue& queue, uint32_t id, uint64_t now) {
   Entity& entity = entities_[id];
   entity.since = now;
@@ -185,6 +202,7 @@ inline void Scheduler::dequeue(Queue& queue, uint32_t id) {
 inline void Scheduler::post(Queue& from, uint32_t id, uint32_t cpu) {
   Entity& entity = entities_[id];
   Queue& to = queues_[cpu];
+  if (leaving_ != nullptr) leaving_(id);
   entity.node.key -= from.minimum_vt;
   entity.away = true;
   ++entity.statistics.moves;
@@ -407,7 +425,7 @@ inline void Scheduler::yield(uint32_t id) {
 inline void Scheduler::prefer(uint32_t id) {
   if (!tuning_.hand_over.load(std::memory_order_relaxed)) return;
   const Place place = entities_[id].place();
-  if (place.life == Life::queued && !entities_[id].away) queues_[place.cpu].preferred = id;
+  if (place.life == Life::queued) queues_[place.cpu].preferred = id;
 }
 
 inline bool Scheduler::lend(Queue& queue, uint32_t from, uint32_t to, uint64_t amount_vt) {
@@ -428,6 +446,20 @@ inline bool Scheduler::lend(Queue& queue, uint32_t from, uint32_t to, uint64_t a
 }
 
 // ---- a scheduling point
+
+// Who was preferred or forced may have gone elsewhere meanwhile.
+inline bool Scheduler::waits_here(const Queue& queue, uint32_t id) const {
+  if (id == none) return false;
+  const Place place = entities_[id].place();
+  return place.life == Life::queued && place.cpu == queue.cpu && !entities_[id].away;
+}
+
+inline bool Scheduler::may_be_preferred(const Queue& queue, uint32_t id) const {
+  if (!waits_here(queue, id)) return false;
+  uint64_t least = entities_[queue.tree.first()].node.key;
+  if (queue.keep_running && entities_[queue.running].node.key < least) least = entities_[queue.running].node.key;
+  return entities_[id].node.key <= least + turn_ticks(queue, entities_[id]);
+}
 
 inline bool Scheduler::goes_on(const Queue& queue, uint32_t forced) const {
   if (!queue.keep_running) return false;
@@ -450,24 +482,12 @@ inline void Scheduler::put_back(Queue& queue, uint64_t now) {
   if (!move_away(queue, id)) enqueue(queue, id, now);
 }
 
-// Who was preferred or forced may have gone elsewhere meanwhile.
 inline uint32_t Scheduler::choose(Queue& queue, uint32_t forced) {
-  const auto is_here = [&](uint32_t id) {
-    if (id == none) return false;
-    const Place place = entities_[id].place();
-    return place.life == Life::queued && place.cpu == queue.cpu && !entities_[id].away;
-  };
   const uint32_t preferred = queue.preferred;
   queue.preferred = none;
-  queue.short_turn = false;
-  if (is_here(forced)) return forced;
-  if (is_here(preferred)) {
-    const Entity& entity = entities_[preferred];
-    const uint64_t most = entities_[queue.tree.first()].node.key + turn_ticks(queue, entity);
-    queue.short_turn = entity.node.key <= most;
-    if (queue.short_turn) return preferred;
-  }
-  return policy().choose(*this, queue);
+  queue.short_turn = forced == none && preferred != none;
+  if (forced != none) return forced;
+  return preferred != none ? preferred : policy().choose(*this, queue);
 }
 
 inline void Scheduler::begin_turn(Queue& queue, uint32_t id, uint64_t now) {
@@ -507,9 +527,12 @@ inline Turn Scheduler::pick(uint32_t cpu, uint64_t now) {
   arrive(cpu, now);
   take_debts(queue);
   answer_wishes(queue);
-  const uint32_t forced = queue.forced.load(std::memory_order_relaxed) == none
-                              ? none
-                              : queue.forced.exchange(none, std::memory_order_acquire);
+  uint32_t forced = none;
+  if (queue.forced.load(std::memory_order_relaxed) != none) {
+    forced = queue.forced.exchange(none, std::memory_order_acquire);
+    if (!waits_here(queue, forced)) forced = none;
+  }
+  if (!may_be_preferred(queue, queue.preferred)) queue.preferred = none;
   if (goes_on(queue, forced)) return rest_of_turn(queue);
   ++queue.statistics.decisions;
   advance(queue);
