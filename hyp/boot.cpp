@@ -6,6 +6,7 @@
 #include "hyp/gic.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/panic.hpp"
+#include "hyp/sched.hpp"
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"
@@ -108,6 +109,7 @@ void begin_log() {
   Line() << cpu_count() << " CPUs, " << gic::list_register_count() << " list registers, " << pool().total_pages() / 256
          << " MiB for phones";
   init_instances(place);
+  init_scheduler();
   create_host({Phys(header.host.base), header.host.bytes}, static_cast<u32>(header.kernel.load),
               static_cast<u32>(header.dtb.load));
   reserve_what_is_taken();

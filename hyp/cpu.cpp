@@ -9,6 +9,7 @@
 #include "hyp/gic.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/mmio.hpp"
+#include "hyp/sched.hpp"
 #include "hyp/scrub.hpp"
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
@@ -28,7 +29,6 @@ constinit std::array<Cpu, max_cpus> cpus;
 
 namespace {
 
-constexpr u32 slice_us = 3000;
 constexpr u32 ring_patience_us = 1000;
 constexpr u32 online_patience_us = 500'000;
 
@@ -37,18 +37,19 @@ constinit std::atomic<bool> released{false};
 
 bool effectively_ready(const Vcpu& vcpu) { return vcpu.run == Run::ready && !vcpu.paused; }
 
+// The vCPU may be on another CPU afterwards.
 void tell_scheduler(Cpu& cpu, Vcpu& vcpu) {
   cpu.look = true;
-  if (effectively_ready(vcpu)) {
-    cpu.scheduler.ready(vcpu);
-  } else {
-    cpu.scheduler.not_ready(vcpu);
-  }
-  const u64 bit = u64{1} << vcpu.slot;
+  const u64 bit = u64{1} << vcpu.entity;
   if (vcpu.run == Run::waiting && !vcpu.paused && vcpu.deadline != never) {
     cpu.sleepers |= bit;
   } else {
     cpu.sleepers &= ~bit;
+  }
+  if (effectively_ready(vcpu)) {
+    scheduler().wake(vcpu.entity, now());
+  } else {
+    scheduler().block(vcpu.entity, now());
   }
 }
 
@@ -84,23 +85,32 @@ void serve(Cpu& cpu, Vcpu& vcpu) {
   const bool kicked = (requests & request::kick) != 0 && !vcpu.paused;
   if (kicked && vcpu.run == Run::waiting && interrupt_deliverable(vcpu)) vcpu.run = Run::ready;
   if ((requests & request::pause) != 0) vcpu.pause_wanted = true;
+  if (vcpu.pause_wanted && vcpu.run != Run::device) {
+    stop(cpu, vcpu);
+    return;
+  }
   tell_scheduler(cpu, vcpu);
-  if (kicked) cpu.scheduler.prefer(vcpu);
-  if (vcpu.pause_wanted && vcpu.run != Run::device) stop(cpu, vcpu);
+  if (kicked && scheduler().has_arrived(vcpu.entity, cpu.id)) scheduler().prefer(vcpu.entity);
 }
 
 // What stands in it now: what others post meanwhile comes with an interrupt, and must not hold this CPU here. Only its
-// own posts come without one; serving makes few of them. A vCPU pays for what is done for it.
+// own posts come without one; serving makes few of them. A vCPU pays for what is done for it. One that has moved
+// meanwhile is its new CPU's.
 void serve_inbox(Cpu& cpu) {
   if (cpu.inbox.load(std::memory_order_relaxed) == 0) return;
   u64 begin = now();
   do {
     cpu.posted_to_itself = false;
+    scheduler().arrive(cpu.id, begin);
     for (u64 left = cpu.inbox.exchange(0, std::memory_order_acquire); left != 0; left &= left - 1) {
-      Vcpu& vcpu = cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left)));
+      Vcpu& vcpu = vcpu_of(static_cast<u32>(std::countr_zero(left)));
+      if (!scheduler().has_arrived(vcpu.entity, cpu.id)) {
+        remind(vcpu);
+        continue;
+      }
       serve(cpu, vcpu);
       const u64 end = now();
-      cpu.scheduler.ran(vcpu, end - begin);
+      if (scheduler().has_arrived(vcpu.entity, cpu.id)) scheduler().charge(vcpu.entity, end - begin);
       begin = end;
     }
   } while (cpu.posted_to_itself);
@@ -111,7 +121,7 @@ void serve_sleepers(Cpu& cpu) {
   if (cpu.sleepers == 0) return;
   const u64 time = now();
   for (u64 left = cpu.sleepers; left != 0; left &= left - 1) {
-    Vcpu& vcpu = cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left)));
+    Vcpu& vcpu = vcpu_of(static_cast<u32>(std::countr_zero(left)));
     if (vcpu.deadline <= time) set_run(vcpu, Run::ready);
   }
 }
@@ -119,7 +129,7 @@ void serve_sleepers(Cpu& cpu) {
 u64 earliest_deadline(Cpu& cpu) {
   u64 earliest = cpu.ring_at;
   for (u64 left = cpu.sleepers; left != 0; left &= left - 1) {
-    const Vcpu& vcpu = cpu.scheduler.vcpu(static_cast<u32>(std::countr_zero(left)));
+    const Vcpu& vcpu = vcpu_of(static_cast<u32>(std::countr_zero(left)));
     if (vcpu.deadline < earliest) earliest = vcpu.deadline;
   }
   return earliest;
@@ -166,11 +176,11 @@ bool run_until_change(Cpu& cpu, Vcpu& vcpu) {
   return false;
 }
 
-void run(Cpu& cpu, Vcpu& vcpu) {
+// `slice`: ticks until the scheduler is asked again, or `never`.
+void run(Cpu& cpu, Vcpu& vcpu, u64 slice) {
   const u64 begin = now();
   load(cpu, vcpu);
   if (vcpu.state.cntp_ctl != 0) update_physical_timer(vcpu);
-  const u64 slice = cpu.scheduler.slice(vcpu);
   trap_wfe(cpu, slice != never);
   // After load(): who was there before may wait for its timer, and a world switch takes nothing of the slice.
   u64 deadline = earliest_deadline(cpu);
@@ -181,9 +191,7 @@ void run(Cpu& cpu, Vcpu& vcpu) {
   const bool interrupted = run_until_change(cpu, vcpu);
   // World switch and traps are the vCPU's own time: one that makes many would otherwise take the others' for nothing.
   // Interrupts may be anybody's.
-  const u64 ticks = now() - begin;
-  vcpu.ran_ticks += ticks;
-  cpu.scheduler.ran(vcpu, ticks);
+  scheduler().charge(vcpu.entity, now() - begin);
   if (interrupted) serve_interrupts(cpu);
 }
 
@@ -220,16 +228,20 @@ void ring_soon(Vcpu& vcpu) {
   if (cpu.ring_at == never) cpu.ring_at = now() + ticks_of_us(ring_patience_us);
 }
 
+void let_go(Cpu& cpu, Vcpu& vcpu) {
+  ring_now(cpu, 1u << vcpu.instance->id);
+  if (cpu.loaded == &vcpu) unload(cpu);
+}
+
 void yield(Vcpu& vcpu) {
   this_cpu().look = true;
-  this_cpu().scheduler.yield(vcpu);
+  scheduler().yield(vcpu.entity);
 }
 
 void init_cpu(Cpu& cpu) {
   Htpidr::write(reinterpret_cast<u32>(&cpu));
   gic::init_cpu();
   init_world();
-  cpu.scheduler.init(ticks_of_us(slice_us));
   cpu.online.store(true, std::memory_order_release);
   online_cpus.fetch_add(1, std::memory_order_acq_rel);
 }
@@ -260,8 +272,12 @@ void run_loop(Cpu& cpu) {
     serve_inbox(cpu);
     serve_sleepers(cpu);
     if (cpu.ring_late != 0 && cpu.ring_at <= now()) ring_now(cpu, ~0u);
-    if (Vcpu* next = cpu.scheduler.pick(); next != nullptr) {
-      run(cpu, *next);
+    const sched::Turn turn = scheduler().pick(cpu.id, now());
+    for (u32 left = scheduler().take_kicks(cpu.id); left != 0; left &= left - 1) {
+      gic::kick(static_cast<u32>(std::countr_zero(left)));
+    }
+    if (turn.id != sched::none) {
+      run(cpu, vcpu_of(turn.id), turn.ticks);
       continue;
     }
     arm_hypervisor_timer(cpu, earliest_deadline(cpu));

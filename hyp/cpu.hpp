@@ -6,12 +6,11 @@
 #include <array>
 #include <atomic>
 
-#include "hyp/sched.hpp"
 #include "hyp/vcpu.hpp"
 
 namespace amphion::hyp {
 
-inline constexpr u32 max_cpus = 4;
+inline constexpr u32 max_cpus = AMPHION_MAX_CPUS;
 
 struct Cpu {
   u32 id = 0;
@@ -23,11 +22,11 @@ struct Cpu {
   bool timer_raised = false;     // the loaded vCPU's timer interrupt may be active
   bool trap_wfe = true;          // as it stands in HCR
   bool look = true;              // something changed of what the loop decides by: it must decide again
-  FairScheduler scheduler;
-  u64 sleepers = 0;   // slots of vCPUs whose deadline counts
+  u64 sleepers = 0;   // vCPUs whose deadline counts, a bit each
   u32 ring_late = 0;  // bit n: instance n's host is to be told, at `ring_at`, of what its guest sent
   u64 ring_at = ~u64{0};
   std::atomic<u64> inbox{0};
+  std::array<u8, AMPHION_MAX_INSTANCES + 1> ran_last{};  // of each instance, vCPU number + 1: whose local TLB entries are here
   bool posted_to_itself = false;  // since the inbox was last emptied
   std::atomic<bool> online{false};
 };
@@ -49,6 +48,8 @@ void set_run(Vcpu& vcpu, Run run);
 // Its timers are no longer kept by hardware.
 void unloaded(Vcpu& vcpu);
 void yield(Vcpu& vcpu);
+// The vCPU goes to another CPU: nothing of it stays, and nothing is owed for its instance.
+void let_go(Cpu& cpu, Vcpu& vcpu);
 // The host hears within a millisecond, or when the vCPU stops, that the instance's UART has something for it.
 void ring_soon(Vcpu& vcpu);
 // An interrupt would be taken: WFI does not wait. Home CPU.

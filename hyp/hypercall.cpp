@@ -11,6 +11,7 @@
 #include "hyp/console.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/instance.hpp"
+#include "hyp/sched.hpp"
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"
@@ -351,7 +352,10 @@ Result stats(Arguments args) {
   amphion_stats result{};
   for (u32 i = 0; i < held->vcpu_count; ++i) {
     const Vcpu& vcpu = held->vcpu[i];
-    result.run_ns[i] = ns_of_ticks(vcpu.ran_ticks);
+    const sched::Statistics& of_scheduler = scheduler().entity(vcpu.entity).statistics;
+    result.run_ns[i] = ns_of_ticks(of_scheduler.run_ticks);
+    result.sched[i] = {.wait_ns = ns_of_ticks(of_scheduler.wait_ticks), .switches = of_scheduler.switches,
+                       .moves = of_scheduler.moves, .lends = of_scheduler.lends, .debts = of_scheduler.debts};
     result.exits[i] = vcpu.exits;
     if (vcpu.run == Run::parked) result.parked |= 1u << i;
   }
@@ -418,6 +422,14 @@ Result last_log(Arguments args) {
   return {0, static_cast<u32>(text.size())};
 }
 
+Result sched_settings(Arguments args) {
+  auto* page = host_page<amphion_sched>(args.a);
+  if (page == nullptr || args.b > 1) return {AMPHION_EINVAL};
+  if (args.b == 1) return {set_scheduling(copy_of(page)) ? 0 : AMPHION_EINVAL};
+  *page = scheduling();
+  return {};
+}
+
 Result last_words(Arguments args) {
   const auto* text = host_page<Text>(args.a);
   if (args.b == 0) {
@@ -430,11 +442,12 @@ Result last_words(Arguments args) {
 }
 
 using Handler = Result (*)(Arguments);
-constexpr std::array<Handler, 24> table{info,    create,  destroy, run,     pause,      allow,    events,   io_done,
+constexpr std::array<Handler, 25> table{info,    create,  destroy, run,     pause,      allow,    events,   io_done,
                                         irq,     page,    discard, log,     bitmap,     vcpu_get, vcpu_set, gic_get,
-                                        gic_set, counter, stats,   nullptr, virtio_irq, uart,     last_log, last_words};
+                                        gic_set, counter, stats,   nullptr, virtio_irq, uart,     last_log, last_words,
+                                        sched_settings};
 constexpr u32 yield_index = AMPHION_HC_YIELD - AMPHION_HC_INFO;  // anyone's: not in the table
-static_assert(AMPHION_HC_LAST_WORDS - AMPHION_HC_INFO + 1 == table.size() && table[yield_index] == nullptr);
+static_assert(AMPHION_HC_END - AMPHION_HC_INFO == table.size() && table[yield_index] == nullptr);
 
 }  // namespace
 

@@ -8,6 +8,7 @@
 #include "hyp/gic.hpp"
 #include "hyp/maintenance.hpp"
 #include "hyp/panic.hpp"
+#include "hyp/sched.hpp"
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
 #include "hyp/timer.hpp"
@@ -15,8 +16,6 @@
 
 namespace amphion::hyp {
 namespace {
-
-constexpr u32 host_weight_log2 = 1;  // everybody waits for its devices; much more, and its own work would hold them up
 
 ArmMaintenance maintenance;
 constinit PagePool pages;
@@ -28,8 +27,7 @@ constinit std::atomic<u32> news{0};
 // VMID 0 stands in VTTBR while nothing is loaded.
 constexpr Vmid vmid_of(u32 id) { return static_cast<Vmid>(id + 1); }
 
-// The physical distributor follows what the host's kernel does to its virtual one. vCPU n of the host is at home on
-// physical CPU n. The amphion event interrupt is virtual only.
+// The physical distributor follows what the host's kernel does to its virtual one. The amphion event interrupt is virtual only.
 class HostLines final : public PhysicalLines {
  public:
   void enable(std::uint32_t intid) override {
@@ -42,7 +40,7 @@ class HostLines final : public PhysicalLines {
     if (physical(intid)) gic::set_edge(intid, edge);
   }
   void target(std::uint32_t intid, std::uint32_t vcpu) override {
-    if (physical(intid)) gic::set_targets(intid, static_cast<u8>(1u << host().vcpu[vcpu].home));
+    if (physical(intid)) gic::set_targets(intid, static_cast<u8>(1u << cpu_of(host().vcpu[vcpu])));
   }
   void deactivate(std::uint32_t, std::uint32_t physical_intid) override {
     if (physical(physical_intid)) gic::set_active(physical_intid, false);
@@ -98,6 +96,7 @@ void Instance::prepare(u32 vcpus, u32 allowed) {
   stopped_counter = 0;
   stop_events_.store(0);
   restored = false;
+  scheduler().group(vcpu[0].entity, vcpus);
   vgic.init(vcpus, gic::list_register_count(), is_host() ? &host_lines : nullptr);
   uart.reset();
   for (u32 i = 0; i < vcpus; ++i) {
@@ -107,7 +106,6 @@ void Instance::prepare(u32 vcpus, u32 allowed) {
     one.paused = true;
     one.pause_wanted = false;
     one.deadline = never;
-    one.ran_ticks = 0;
     one.exits = 0;
     one.requests.store(0);
     one.io_pending.store(false);
@@ -175,9 +173,6 @@ void init_instances(Phys place) {
       Vcpu& v = one.vcpu[i];
       v.instance = &one;
       v.index = i;
-      v.home = (id + i) % cpu_count();
-      v.weight_log2 = id == host_id ? host_weight_log2 : 0;
-      cpus[v.home].scheduler.add(v);
     }
   }
 }

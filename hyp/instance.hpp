@@ -83,7 +83,7 @@ class Instance {
 // Kicks every vCPU of the mask.
 void post_all(Instance& instance, Vgic::Mask mask);
 
-// Boot: numbers, home CPUs, stage 2 objects, in `instances_bytes` of memory at `place`. CPUs are counted.
+// Boot: numbers, stage 2 objects, in `instances_bytes` of memory at `place`. CPUs are counted.
 extern const u32 instances_bytes;  // whole pages
 void init_instances(Phys place);
 // Boot: the host's memory map and vCPUs; vCPU 0 will start at `entry` with `device_tree` in r2.

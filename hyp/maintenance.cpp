@@ -2,6 +2,8 @@
 // CP15 maintenance; see maintenance.hpp. All broadcast in the inner shareable domain (DDI 0406C, B4.2).
 #include "hyp/maintenance.hpp"
 
+#include <bit>
+
 #include "hyp/sysreg.hpp"
 #include "hyp/types.hpp"
 
@@ -34,6 +36,27 @@ void ArmMaintenance::invalidate_instructions() {
   Icialluis::write(0);
   dsb();
   isb();
+}
+
+void invalidate_own_tlb() {
+  Tlbiall::write(0);
+  dsb();
+  isb();
+}
+
+// CCSIDR (B4.1.19) describes the cache; way and set stand in DCCISW's operand as B4.2.1 says.
+void clean_invalidate_own_cache() {
+  const u32 selected = Csselr::read();
+  Csselr::write(0);
+  isb();
+  const u32 ccsidr = Ccsidr::read();
+  Csselr::write(selected);
+  const u32 line_log2 = (ccsidr & 7) + 4, ways = (ccsidr >> 3 & 0x3ff) + 1, sets = (ccsidr >> 13 & 0x7fff) + 1;
+  const u32 way_shift = ways == 1 ? 0 : static_cast<u32>(std::countl_zero(ways - 1));
+  for (u32 way = 0; way < ways; ++way) {
+    for (u32 set = 0; set < sets; ++set) Dccisw::write(way << way_shift | set << line_log2);
+  }
+  dsb();
 }
 
 }  // namespace amphion::hyp

@@ -15,4 +15,9 @@ class ArmMaintenance final : public Maintenance {
   void invalidate_instructions() override;
 };
 
+// TLB entries of the VMID that stands in VTTBR, in this CPU only.
+void invalidate_own_tlb();
+// The first-level data cache of this CPU, by set and way: what a vCPU that leaves has left there.
+void clean_invalidate_own_cache();
+
 }  // namespace amphion::hyp

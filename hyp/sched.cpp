@@ -1,92 +1,93 @@
 // SPDX-License-Identifier: Apache-2.0
-// The fair scheduler; see sched.hpp.
+// The scheduler's storage and settings; see sched.hpp.
 #include "hyp/sched.hpp"
 
-#include <bit>
+#include <optional>
 
+#include "hyp/cpu.hpp"
+#include "hyp/instance.hpp"
+#include "hyp/maintenance.hpp"
+#include "hyp/sysreg.hpp"
 #include "hyp/timer.hpp"
 
 namespace amphion::hyp {
 namespace {
 
-constexpr u64 most_debt_slices = 4;
-constexpr u64 short_turns_in_slice = 16;  // enough for an interrupt's handler
+constexpr u32 entity_count = instance_count * AMPHION_MAX_VCPUS;
+static_assert(entity_count <= 64, "a bit each in a CPU's inbox");
+static_assert(sched::policies.size() == AMPHION_SCHED_SBCO + 1 &&
+              sched::policies[AMPHION_SCHED_SBCO] == &sched::sbco && sched::policies[AMPHION_SCHED_DFT] == &sched::dft);
+
+constexpr u32 host_weight_log2 = 1;  // everybody waits for its devices; much more, and its own work would hold them up
+constexpr amphion_sched as_booted{
+    .policy = AMPHION_SCHED_SBCO, .threshold = SBCO_THRESHOLD_DEFAULT, .latency_us = 6000, .granularity_us = 3000,
+    .hand_over = 1, .cpus = 0, .cpu = {}};
+
+constinit std::array<sched::Entity, entity_count> entities;
+constinit std::array<sched::Queue, max_cpus> queues{sched::Queue(0, entities), sched::Queue(1, entities),
+                                                    sched::Queue(2, entities), sched::Queue(3, entities)};
+constinit sched::Tuning tuning;
+constinit std::optional<sched::Scheduler> machine_scheduler;
+
+// What a CPU still has of a vCPU that goes to another one: its registers, and lines of its memory that set/way
+// operations over there would not reach.
+void leave(u32 entity) {
+  Vcpu& vcpu = vcpu_of(entity);
+  Cpu& cpu = this_cpu();
+  let_go(cpu, vcpu);
+  clean_invalidate_own_cache();
+}
 
 }  // namespace
 
-void FairScheduler::add(Vcpu& vcpu) {
-  vcpu.slot = count_;
-  vcpus_[count_++] = &vcpu;
-}
+sched::Scheduler& scheduler() { return *machine_scheduler; }
 
-void FairScheduler::ready(Vcpu& vcpu) {
-  if (is_ready(vcpu)) return;
-  advance();
-  const u64 credit = slice_ / 2;
-  const u64 earliest = minimum_ > credit ? minimum_ - credit : 0;
-  if (vcpu.virtual_runtime < earliest) vcpu.virtual_runtime = earliest;
-  ready_ |= u64{1} << vcpu.slot;
-}
+Vcpu& vcpu_of(u32 entity) { return instance(entity / AMPHION_MAX_VCPUS).vcpu[entity % AMPHION_MAX_VCPUS]; }
 
-void FairScheduler::not_ready(Vcpu& vcpu) { ready_ &= ~(u64{1} << vcpu.slot); }
+u32 cpu_of(const Vcpu& vcpu) { return entities[vcpu.entity].place().cpu; }
 
-void FairScheduler::ran(Vcpu& vcpu, u64 ticks) {
-  const u64 most = minimum_ + most_debt_slices * slice_;
-  const u64 runtime = vcpu.virtual_runtime + (ticks >> vcpu.weight_log2);
-  vcpu.virtual_runtime = runtime < most ? runtime : most;
-}
-
-void FairScheduler::yield(Vcpu& vcpu) {
-  for (u64 left = ready_; left != 0; left &= left - 1) {
-    const Vcpu& other = *vcpus_[static_cast<u32>(std::countr_zero(left))];
-    if (other.virtual_runtime >= vcpu.virtual_runtime) vcpu.virtual_runtime = other.virtual_runtime + 1;
+void init_scheduler() {
+  machine_scheduler.emplace(std::span(queues).first(cpu_count()), entities, tuning, leave);
+  static_cast<void>(set_scheduling(as_booted));
+  for (u32 id = 0; id < entity_count; ++id) {
+    const bool of_host = id / AMPHION_MAX_VCPUS == host_id;
+    const u32 index = id % AMPHION_MAX_VCPUS, cpu = (id / AMPHION_MAX_VCPUS + index) % cpu_count();
+    scheduler().create(id, id - index, AMPHION_MAX_VCPUS, static_cast<u8>(cpu), of_host ? host_weight_log2 : 0,
+                       of_host ? 1u << cpu : ~0u);
+    vcpu_of(id).entity = id;
   }
-  if (last_ == &vcpu) last_ = nullptr;
 }
 
-void FairScheduler::prefer(Vcpu& vcpu) {
-  if (is_ready(vcpu)) preferred_ = &vcpu;
-}
-
-// Of those that are ready the one with the least runtime; null if there is none.
-Vcpu* FairScheduler::least() const {
-  Vcpu* best = nullptr;
-  for (u64 left = ready_; left != 0; left &= left - 1) {
-    Vcpu* candidate = vcpus_[static_cast<u32>(std::countr_zero(left))];
-    if (best == nullptr || candidate->virtual_runtime < best->virtual_runtime) best = candidate;
+bool set_scheduling(const amphion_sched& wanted) {
+  const auto period = [](u32 us) { return us >= AMPHION_SCHED_SHORTEST_US && us <= AMPHION_SCHED_LONGEST_US; };
+  if (wanted.policy >= sched::policies.size() || wanted.threshold > SBCO_THRESHOLD_ONE || wanted.hand_over > 1 ||
+      !period(wanted.latency_us) || !period(wanted.granularity_us)) {
+    return false;
   }
-  return best;
+  tuning.policy.store(sched::policies[wanted.policy]);
+  tuning.threshold.store(wanted.threshold);
+  tuning.latency_ticks.store(static_cast<u32>(ticks_of_us(wanted.latency_us)));
+  tuning.granularity_ticks.store(static_cast<u32>(ticks_of_us(wanted.granularity_us)));
+  tuning.hand_over.store(wanted.hand_over != 0);
+  return true;
 }
 
-// To what the queue has reached by now: one that was alone for long has not been picked anew meanwhile.
-Vcpu* FairScheduler::advance() {
-  Vcpu* best = least();
-  if (best != nullptr && best->virtual_runtime > minimum_) minimum_ = best->virtual_runtime;
-  return best;
-}
-
-Vcpu* FairScheduler::pick() {
-  Vcpu* best = advance();
-  if (best == nullptr) return nullptr;
-  const auto not_ahead = [&](const Vcpu* vcpu, u64 most) {
-    return vcpu != nullptr && is_ready(*vcpu) && vcpu->virtual_runtime <= best->virtual_runtime + most;
-  };
-  const u64 grain = slice_ / 4;
-  const bool prefer = not_ahead(preferred_, slice_), keep = !prefer && not_ahead(last_, grain);
-  short_turn_ = prefer || (keep && short_turn_);
-  if (prefer) {
-    last_ = preferred_;
-  } else if (!keep) {
-    last_ = best;
+amphion_sched scheduling() {
+  const auto us = [](u32 ticks) { return static_cast<u32>((ns_of_ticks(ticks) + 500) / 1000); };
+  amphion_sched result{};
+  while (sched::policies[result.policy] != tuning.policy.load()) ++result.policy;
+  result.threshold = tuning.threshold.load();
+  result.latency_us = us(tuning.latency_ticks.load());
+  result.granularity_us = us(tuning.granularity_ticks.load());
+  result.hand_over = tuning.hand_over.load() ? 1 : 0;
+  result.cpus = cpu_count();
+  for (u32 cpu = 0; cpu < result.cpus; ++cpu) {
+    const sched::QueueStatistics& from = queues[cpu].statistics;
+    result.cpu[cpu] = {.decisions = from.decisions, .switches = from.switches, .far = from.far,
+                       .debts_applied = from.debts_applied, .stackings_avoided = from.stackings_avoided,
+                       .moved_away = from.pushed};
   }
-  preferred_ = nullptr;
-  return last_;
-}
-
-u64 FairScheduler::slice(const Vcpu& vcpu) const {
-  const u64 others = ready_ & ~(u64{1} << vcpu.slot);
-  if (others == 0) return never;
-  return short_turn_ ? slice_ / short_turns_in_slice : slice_;
+  return result;
 }
 
 }  // namespace amphion::hyp

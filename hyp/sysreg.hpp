@@ -55,6 +55,7 @@ AMPHION_CP15_32(Mpidr, c0, 0, c0, 5);
 AMPHION_CP15_32(Vpidr, c0, 4, c0, 0);
 AMPHION_CP15_32(Vmpidr, c0, 4, c0, 5);
 AMPHION_CP15_32(Csselr, c0, 2, c0, 0);
+AMPHION_CP15_32(Ccsidr, c0, 1, c0, 0);
 
 // The guest's system control and memory
 AMPHION_CP15_32(Sctlr, c1, 0, c0, 0);
@@ -111,6 +112,8 @@ AMPHION_CP15_64(Cntvoff, 4, c14);
 // Maintenance operations (write only)
 AMPHION_CP15_32(Dccimvac, c7, 0, c14, 1);
 AMPHION_CP15_32(Tlbiallis, c8, 0, c3, 0);
+AMPHION_CP15_32(Tlbiall, c8, 0, c7, 0);
+AMPHION_CP15_32(Dccisw, c7, 0, c14, 2);
 AMPHION_CP15_32(Icialluis, c7, 0, c1, 0);
 AMPHION_CP15_32(Ats1cpr, c7, 0, c8, 0);
 

@@ -5,6 +5,7 @@
 #include "hyp/cpu.hpp"
 #include "hyp/gic.hpp"
 #include "hyp/psr.hpp"
+#include "hyp/sched.hpp"
 #include "hyp/world.hpp"
 
 namespace amphion::hyp {
@@ -53,8 +54,12 @@ bool loaded(const Vcpu& vcpu) { return this_cpu().loaded == &vcpu; }
 void post(Vcpu& vcpu, u32 requests) {
   const u32 before = vcpu.requests.fetch_or(requests, std::memory_order_release);
   if ((before & requests) == requests) return;
-  Cpu& home = cpus[vcpu.home];
-  home.inbox.fetch_or(u64{1} << vcpu.slot, std::memory_order_release);
+  remind(vcpu);
+}
+
+void remind(const Vcpu& vcpu) {
+  Cpu& home = cpus[cpu_of(vcpu)];
+  home.inbox.fetch_or(u64{1} << vcpu.entity, std::memory_order_release);
   if (&home == &this_cpu()) {
     home.posted_to_itself = true;
   } else {

@@ -1,10 +1,11 @@
 // SPDX-License-Identifier: Apache-2.0
 // One virtual CPU: its saved registers, what it waits for, and how others reach it.
 //
+// Its home CPU is the one where the scheduler has placed it (cpu_of()), asleep or not; it changes when it is moved.
 // Who owns what: while the instance runs everything belongs to the home CPU, but for `requests` and `io_pending`, and
 // for `state` while state.power is 0: that is CPU_ON's, under the instance's `psci` lock, until it posts `start`. While
 // the instance is STOPPED it belongs to the hypercall that holds `control`. Other CPUs ask by post(): a request bit,
-// the home CPU's inbox, an interrupt. Statistics (`run`, `ran_ticks`, `exits`) are read by HC_STATS at any time.
+// the home CPU's inbox, an interrupt. Statistics (`run`, `exits`) are read by HC_STATS at any time.
 // Invariant: `state` is complete except for the banked, CP15, VFP and timer registers of the vCPU that is loaded on
 // this CPU (world.hpp); r0..r12, lr, pc and cpsr are always in `state` while the hypervisor runs.
 #pragma once
@@ -49,8 +50,7 @@ struct Vcpu {
   amphion_vcpu state{};
   Instance* instance = nullptr;
   u32 index = 0;  // in the instance: MPIDR.Aff0
-  u32 home = 0;   // physical CPU
-  u32 slot = 0;   // bit in the home CPU's masks
+  u32 entity = 0;  // the scheduler's number of it, and its bit in CPUs' masks
 
   Run run = Run::off;
   bool paused = true;
@@ -58,10 +58,7 @@ struct Vcpu {
   DeviceAccess access{};
 
   u64 deadline = ~u64{0};  // physical counter at which a timer ends waiting
-  u64 ran_ticks = 0;
   u64 exits = 0;
-  u64 virtual_runtime = 0;  // the scheduler's
-  u32 weight_log2 = 0;      // share of its CPU, as a power of two
 
   std::atomic<u32> requests{0};
   std::atomic<bool> io_pending{false};
@@ -69,6 +66,8 @@ struct Vcpu {
 
 // Asks `vcpu`'s home CPU for something; from any CPU.
 void post(Vcpu& vcpu, u32 requests);
+// Its home CPU is to look at its requests.
+void remind(const Vcpu& vcpu);
 
 // Registers as the guest's current mode sees them (n 0..14; 15 reads as pc + 8). Home CPU only.
 [[nodiscard]] u32 read_banked_register(Vcpu& vcpu, u32 n);

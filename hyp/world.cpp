@@ -7,6 +7,7 @@
 #include "hyp/exit_reason.h"
 #include "hyp/gic.hpp"
 #include "hyp/instance.hpp"
+#include "hyp/maintenance.hpp"
 #include "hyp/page_table.hpp"
 #include "hyp/sysreg.hpp"
 #include "hyp/this_board.hpp"
@@ -32,11 +33,14 @@ static_assert(offsetof(amphion_vcpu, pc) - offsetof(amphion_vcpu, r) == 60);
 static_assert(offsetof(amphion_vcpu, cpsr) - offsetof(amphion_vcpu, r) == 64);
 
 // HCR (B4.1.66): stage 2, set/way invalidation also cleans, IRQ and FIQ come to us, WFI, WFE, SMC, implementation
-// defined registers and ACTLR trap. TID3, TVM and TSW stay clear: a vCPU has one home CPU, where its set/way operations
-// do what they do on hardware. FB and BSU stay clear for the same reason: a local operation or barrier is local there.
+// defined registers and ACTLR trap. A vCPU may move to another CPU: FB and BSU make its local TLB and cache operations and
+// its barriers reach all CPUs. TSW stays clear: set/way operations do on this CPU what they do on hardware, and CPUs
+// that a vCPU left have written back and dropped what they had (sched.cpp). TID3 and TVM stay clear: they cost much.
 constexpr u32 hcr_vm = 1u << 0, hcr_swio = 1u << 1, hcr_ptw = 1u << 2, hcr_fmo = 1u << 3, hcr_imo = 1u << 4,
+              hcr_fb = 1u << 9, hcr_bsu_inner_shareable = 1u << 10,
               hcr_twi = 1u << 13, hcr_twe = 1u << 14, hcr_tsc = 1u << 19, hcr_tidcp = 1u << 20, hcr_tac = 1u << 21;
-constexpr u32 hcr = hcr_vm | hcr_swio | hcr_ptw | hcr_fmo | hcr_imo | hcr_twi | hcr_tsc | hcr_tidcp | hcr_tac;
+constexpr u32 hcr = hcr_vm | hcr_swio | hcr_ptw | hcr_fmo | hcr_imo | hcr_fb | hcr_bsu_inner_shareable | hcr_twi |
+                    hcr_tsc | hcr_tidcp | hcr_tac;
 constexpr u32 hdcr = 1u << 11 | 1u << 10 | 1u << 9 | 1u << 6;  // debug (TDRA, TDOSA, TDA), performance monitors (TPM)
 constexpr u32 hcptr = 1u << 20 | 0x33ffu;                      // trace, and coprocessors without a purpose here
 constexpr u32 fpexc_enable = 1u << 30;
@@ -117,6 +121,16 @@ void set_lists_control(Cpu& cpu, u32 value) {
   if (cpu.lists_control == value) return;
   cpu.lists_control = value;
   gic::write_hcr(value);
+}
+
+// Siblings share a VMID, but each may keep translations of its own under an address space number (before its kernel
+// has agreed on them, or for per-CPU tables): the last one's must not be found by the next.
+void own_tlb(Cpu& cpu, const Vcpu& vcpu) {
+  u8& last = cpu.ran_last[vcpu.instance->id];
+  const u8 number = static_cast<u8>(vcpu.index + 1);
+  if (last == number) return;
+  last = number;
+  invalidate_own_tlb();
 }
 
 void load_gic(Vcpu& vcpu) {
@@ -248,6 +262,7 @@ void load(Cpu& cpu, Vcpu& vcpu) {
   Vttbr::write(vcpu.instance->vttbr());
   Hcr::write(cpu.trap_wfe ? hcr | hcr_twe : hcr);
   isb();
+  own_tlb(cpu, vcpu);
   load_banked(vcpu.state);
   load_cp15(vcpu.state);
   load_fp(vcpu.state);

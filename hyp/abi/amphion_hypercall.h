@@ -29,10 +29,11 @@ typedef uint32_t amphion_u32;
 typedef uint64_t amphion_u64;
 #endif
 
-#define AMPHION_ABI_VERSION 2u
+#define AMPHION_ABI_VERSION 3u
 
 #define AMPHION_MAX_INSTANCES 8u /* the host instance not counted */
 #define AMPHION_MAX_VCPUS 4u     /* of one instance */
+#define AMPHION_MAX_CPUS 4u      /* physical */
 #define AMPHION_IRQ_LINES 288u
 #define AMPHION_VIRTIO_SLOTS 8u
 #define AMPHION_UART_FIFO 16u
@@ -85,6 +86,9 @@ typedef uint64_t amphion_u64;
                                                 r1 <- bytes in all: what the last run said, if it was not ended in order */
 #define AMPHION_HC_LAST_WORDS AMPHION_HC(0x17) /* r1: host page with text, r2: bytes, 1..4096: kept in this run's log. r2: 0:
                                                 the board is about to be ended in order */
+
+#define AMPHION_HC_SCHED AMPHION_HC(0x18)     /* r1: host page with struct amphion_sched, r2: 0 get, 1 set (its first five) */
+#define AMPHION_HC_END AMPHION_HC(0x19)       /* no function from here on */
 
 #define AMPHION_UART_TAKE 0u /* what the guest has sent: fills struct amphion_bytes */
 #define AMPHION_UART_GIVE 1u /* bytes for the guest, from struct amphion_bytes; r1 <- how many fit. If not all did, AMPHION_RUNG_UART
@@ -228,9 +232,46 @@ struct amphion_gic {
 	struct amphion_gic_cpu cpu[AMPHION_MAX_VCPUS];
 };
 
+/* The scheduler: docs/scheduling.md. */
+#define AMPHION_SCHED_DFT 0u
+#define AMPHION_SCHED_BAL 1u
+#define AMPHION_SCHED_PROCCO 2u
+#define AMPHION_SCHED_CPUCO 3u
+#define AMPHION_SCHED_SBCO 4u
+#define AMPHION_SCHED_SHORTEST_US 100u
+#define AMPHION_SCHED_LONGEST_US 100000u
+
+struct amphion_sched_cpu {
+	amphion_u64 decisions;
+	amphion_u64 switches;
+	amphion_u64 far; /* a sibling was too far behind: virtual time was lent */
+	amphion_u64 debts_applied;
+	amphion_u64 stackings_avoided;
+	amphion_u64 moved_away; /* vCPUs, to other CPUs */
+};
+
+struct amphion_sched {
+	amphion_u32 policy;         /* AMPHION_SCHED_* */
+	amphion_u32 threshold;      /* of the queue's length, in 1024ths: 0..1024 */
+	amphion_u32 latency_us;     /* a round of few vCPUs: AMPHION_SCHED_SHORTEST_US..AMPHION_SCHED_LONGEST_US */
+	amphion_u32 granularity_us; /* a turn in a round of many: the same bounds */
+	amphion_u32 hand_over;      /* 1: an interrupt's vCPU goes next, for a short turn */
+	amphion_u32 cpus;
+	struct amphion_sched_cpu cpu[AMPHION_MAX_CPUS];
+};
+
+struct amphion_sched_vcpu {
+	amphion_u64 wait_ns; /* ready, but not running */
+	amphion_u32 switches;
+	amphion_u32 moves; /* to another CPU */
+	amphion_u32 lends; /* of virtual time, to a sibling */
+	amphion_u32 debts; /* of a sibling's lending */
+};
+
 struct amphion_stats {
 	amphion_u64 run_ns[AMPHION_MAX_VCPUS];
 	amphion_u64 exits[AMPHION_MAX_VCPUS];
+	struct amphion_sched_vcpu sched[AMPHION_MAX_VCPUS];
 	amphion_u32 populated_pages;
 	amphion_u32 bound_pages;
 	amphion_u32 state; /* 0 STOPPED, 1 RUNNING */

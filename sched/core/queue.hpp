@@ -28,7 +28,8 @@ struct QueueStatistics {
 };
 
 struct Queue {
-  Queue(uint8_t cpu_number, std::span<Entity> entities) : cpu(cpu_number), tree(EntityNodes{entities}) {}
+  constexpr Queue(uint8_t cpu_number, std::span<Entity> entities)
+      : cpu(cpu_number), tree(EntityNodes{entities}) {}
 
   const uint8_t cpu;
   Tree<EntityNodes> tree;

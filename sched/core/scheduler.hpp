@@ -75,6 +75,10 @@ class Scheduler {
 
   // Takes in what was posted to `cpu`: from here on it owns them. pick() begins with it.
   void arrive(uint32_t cpu, uint64_t now);
+  // Whether `cpu` owns it. One that is on its way belongs to nobody.
+  [[nodiscard]] bool has_arrived(uint32_t id, uint32_t cpu) const {
+    return entities_[id].place().cpu == cpu && !entities_[id].away;
+  }
   // A scheduling point of `cpu`: who runs from now on.
   [[nodiscard]] Turn pick(uint32_t cpu, uint64_t now);
   // CPUs that must call pick(), a bit each; forgets them.

@@ -12,7 +12,7 @@ using namespace amphion;
 namespace {
 
 void check_denied() {
-  for (u32 function = AMPHION_HC_INFO; function <= AMPHION_HC_LAST_WORDS; ++function) {
+  for (u32 function = AMPHION_HC_INFO; function < AMPHION_HC_END; ++function) {
     if (function == AMPHION_HC_YIELD) continue;
     for (const u32 argument : {0u, 1u, 2u, 8u, 9u, machine::ram_base, 0x4800'0000u, ~0u}) {
       const Answer answer = call(function, argument, argument, argument);

@@ -88,7 +88,7 @@ u32 address(Random& random) {
 u32 argument(Random& random) { return random.one_in(2) ? random.edge() : address(random); }
 
 bool management(u32 function) {
-  return function - AMPHION_HC_INFO <= AMPHION_HC_LAST_WORDS - AMPHION_HC_INFO && function != AMPHION_HC_YIELD;
+  return function - AMPHION_HC_INFO < AMPHION_HC_END - AMPHION_HC_INFO && function != AMPHION_HC_YIELD;
 }
 bool psci_function(u32 function) { return function - psci::version <= psci::features - psci::version; }
 

@@ -77,7 +77,7 @@ void check_unknown_instance() {
       CHECK_ERROR(call(function, id, 0, bounce_page()), AMPHION_ENOENT);
     }
   }
-  for (const u32 function : {AMPHION_HC_LAST_WORDS + 1, AMPHION_HC(0xffff), 0u, 0x8400'0007u, 0xc400'0003u, ~0u}) {
+  for (const u32 function : {AMPHION_HC_END, AMPHION_HC(0xffff), 0u, 0x8400'0007u, 0xc400'0003u, ~0u}) {
     CHECK_EQUAL(call(function, 1).value, psci::not_supported);
   }
 }
@@ -193,6 +193,37 @@ void check_log_calls() {
   for (u32 i = 0; i < 100; ++i) must(AMPHION_HC_LAST_WORDS, bounce_page(), AMPHION_PAGE_BYTES);  // more than it holds
 }
 
+void check_sched_calls() {
+  check_page_argument([](u32 page) { return call(AMPHION_HC_SCHED, page, 0); });
+  CHECK_ERROR(call(AMPHION_HC_SCHED, bounce_page(), 2), AMPHION_EINVAL);
+  must(AMPHION_HC_SCHED, bounce_page(), 0);
+  const amphion_sched as_booted = bounced<amphion_sched>();
+  CHECK_EQUAL(as_booted.policy, AMPHION_SCHED_SBCO);
+  const auto refused = [&](u32 amphion_sched::*field, u32 value) {
+    amphion_sched& wanted = bounced<amphion_sched>();
+    wanted = as_booted;
+    wanted.policy = AMPHION_SCHED_DFT;
+    wanted.*field = value;
+    CHECK_ERROR(call(AMPHION_HC_SCHED, bounce_page(), 1), AMPHION_EINVAL);
+    must(AMPHION_HC_SCHED, bounce_page(), 0);
+    CHECK_EQUAL(bounced<amphion_sched>().policy, as_booted.policy);
+  };
+  for (const u32 value : {AMPHION_SCHED_SBCO + 1, ~0u}) refused(&amphion_sched::policy, value);
+  for (const u32 value : {1025u, ~0u}) refused(&amphion_sched::threshold, value);
+  for (const u32 value : {2u, ~0u}) refused(&amphion_sched::hand_over, value);
+  for (const u32 value : {0u, AMPHION_SCHED_SHORTEST_US - 1, AMPHION_SCHED_LONGEST_US + 1, ~0u}) {
+    refused(&amphion_sched::latency_us, value);
+    refused(&amphion_sched::granularity_us, value);
+  }
+  for (u32 policy = AMPHION_SCHED_DFT; policy <= AMPHION_SCHED_SBCO; ++policy) {
+    bounced<amphion_sched>() = as_booted;
+    bounced<amphion_sched>().policy = policy;
+    must(AMPHION_HC_SCHED, bounce_page(), 1);
+    must(AMPHION_HC_SCHED, bounce_page(), 0);
+    CHECK_EQUAL(bounced<amphion_sched>().policy, policy);
+  }
+}
+
 // As many as there may be, and none is lost.
 void check_all_instances(u32 free_before) {
   u32 ids = 0;
@@ -230,6 +261,7 @@ void before_suite() {
   CHECK_ERROR(call(AMPHION_HC_DESTROY, made.second), AMPHION_ENOENT);
   check_all_instances(free_before);
   check_log_calls();
+  check_sched_calls();
   say("passed all checks of the host's calls");
   say("end hypercalls off");
 }

@@ -243,11 +243,11 @@ u32 second_argument(u32 function) {
 
 bool page_comes_first(u32 function) {
   return function == AMPHION_HC_INFO || function == AMPHION_HC_CREATE || function == AMPHION_HC_LAST_LOG ||
-         function == AMPHION_HC_LAST_WORDS;
+         function == AMPHION_HC_LAST_WORDS || function == AMPHION_HC_SCHED;
 }
 
 void call_any() {
-  const u32 function = AMPHION_HC_INFO + noise.below(AMPHION_HC_LAST_WORDS - AMPHION_HC_INFO + 3);
+  const u32 function = AMPHION_HC_INFO + noise.below(AMPHION_HC_END - AMPHION_HC_INFO + 2);
   if (page_comes_first(function)) {
     attempt(function, any_page(), noise.edge());
   } else {
