@@ -276,6 +276,7 @@ void run_loop(Cpu& cpu) {
     for (u32 left = scheduler().take_kicks(cpu.id); left != 0; left &= left - 1) {
       gic::kick(static_cast<u32>(std::countr_zero(left)));
     }
+    if (cpu.inbox.load(std::memory_order_relaxed) != 0) continue;  // a vCPU that left may have posted something to itself
     if (turn.id != sched::none) {
       run(cpu, vcpu_of(turn.id), turn.ticks);
       continue;

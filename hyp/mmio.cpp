@@ -202,7 +202,7 @@ void complete_device_access(Vcpu& vcpu) {
     vcpu.instance->slots.publish(vcpu.access.address - registers.base);
   }
   skip_instruction(vcpu, vcpu.access.instruction_bytes);
-  set_run(vcpu, Run::ready);
+  vcpu.run = Run::ready;  // serve() tells the scheduler, when it has seen to everything
 }
 
 }  // namespace amphion::hyp
