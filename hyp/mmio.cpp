@@ -28,6 +28,9 @@ struct Abort {
   [[nodiscard]] bool cache_operation() const { return (hsr >> 8 & 1) != 0; }
   [[nodiscard]] bool write() const { return (hsr >> 6 & 1) != 0; }
   [[nodiscard]] u32 size_log2() const { return hsr >> 22 & 3; }
+  [[nodiscard]] u32 bytes() const { return 1u << size_log2(); }
+  // A load or store of up to a word, of which HSR says everything.
+  [[nodiscard]] bool plain() const { return described() && !on_walk() && size_log2() < 3; }
   [[nodiscard]] bool sign_extend() const { return (hsr >> 21 & 1) != 0; }
   [[nodiscard]] u32 reg() const { return hsr >> 16 & 0xf; }
   [[nodiscard]] u32 instruction_bytes() const { return (hsr >> 25 & 1) != 0 ? 4 : 2; }
@@ -45,26 +48,19 @@ std::optional<u64> fault_ipa(Abort abort, u32 virtual_address) {
   return ipa_of_par(par, virtual_address);
 }
 
-u32 extend(u32 value, DeviceAccess access) {
-  if (access.bytes == 4) return value;
-  const u32 bits = access.bytes * 8u;
-  const u32 mask = (1u << bits) - 1;
-  value &= mask;
-  return access.sign_extend && (value >> (bits - 1)) != 0 ? value | ~mask : value;
+constexpr u32 word_bytes = 4;
+
+u32 low_bytes(u32 value, u32 bytes) { return bytes == word_bytes ? value : value & ((1u << bytes * 8) - 1); }
+
+u32 extend(u32 value, u32 bytes, bool sign) {
+  value = low_bytes(value, bytes);
+  return sign && bytes != word_bytes && (value >> (bytes * 8 - 1)) != 0 ? value | ~0u << bytes * 8 : value;
 }
 
-DeviceAccess describe(Abort abort, u32 ipa) {
-  return {.address = ipa,
-          .reg = static_cast<u8>(abort.reg()),
-          .bytes = static_cast<u8>(1u << abort.size_log2()),
-          .instruction_bytes = static_cast<u8>(abort.instruction_bytes()),
-          .write = abort.write(),
-          .sign_extend = abort.sign_extend()};
-}
+u32 stored_value(Vcpu& vcpu, Abort abort) { return low_bytes(read_register(vcpu, abort.reg()), abort.bytes()); }
 
-u32 stored_value(Vcpu& vcpu, DeviceAccess access) {
-  const u32 value = read_register(vcpu, access.reg);
-  return access.bytes == 4 ? value : value & ((1u << access.bytes * 8) - 1);
+void load_value(Vcpu& vcpu, Abort abort, u32 value) {
+  write_register(vcpu, abort.reg(), extend(value, abort.bytes(), abort.sign_extend()));
 }
 
 // Phones see the phone machine, the host its board.
@@ -73,72 +69,77 @@ machine::Window distributor(const Vcpu& vcpu) {
   return vcpu.instance->is_host() ? machine::Window{board::board.gic.distributor, bytes} : machine::gicd;
 }
 
-bool access_distributor(Vcpu& vcpu, Abort abort, u32 address) {
-  const u64 ipa = ipa_of_hpfar(Hpfar::read(), address);
-  const machine::Window gicd = distributor(vcpu);
-  const DeviceAccess access = describe(abort, static_cast<u32>(ipa));
-  const u64 offset = ipa - gicd.base;
-  if (offset > gicd.size_bytes - access.bytes) return false;
+void finish(Vcpu& vcpu, Abort abort, Vgic::Mask concerned) {
+  if (concerned != 0) post_all(*vcpu.instance, concerned & ~(1u << vcpu.index));  // its own next entry sees to itself
+  skip_instruction(vcpu, abort.instruction_bytes());
+}
+
+void access_distributor(Vcpu& vcpu, Abort abort, u32 reg) {
   Vgic& vgic = vcpu.instance->vgic;
-  const u32 reg = static_cast<u32>(offset);
+  Vgic::Mask concerned = 0;
   if (Vgic::asks_lists(reg)) sync_lists(this_cpu(), vcpu);
-  if (access.write && reg == Vgic::sgir && resend_sgi(this_cpu(), vcpu, stored_value(vcpu, access))) {
+  if (abort.write() && reg == Vgic::sgir && resend_sgi(this_cpu(), vcpu, stored_value(vcpu, abort))) {
     // Nothing else changed.
-  } else if (access.write) {
-    const Vgic::Mask concerned = vgic.write(vcpu.index, reg, access.bytes, stored_value(vcpu, access));
-    post_all(*vcpu.instance, concerned & ~(1u << vcpu.index));  // its own next entry sees to itself
+  } else if (abort.write()) {
+    concerned = vgic.write(vcpu.index, reg, abort.bytes(), stored_value(vcpu, abort));
   } else {
-    write_register(vcpu, access.reg, extend(vgic.read(vcpu.index, reg, access.bytes), access));
+    load_value(vcpu, abort, vgic.read(vcpu.index, reg, abort.bytes()));
   }
-  skip_instruction(vcpu, access.instruction_bytes);
+  finish(vcpu, abort, concerned);
+}
+
+void access_uart(Vcpu& vcpu, Abort abort, u32 reg) {
+  Uart& uart = vcpu.instance->uart;
+  const Uart::Outcome done = abort.write() ? uart.write(reg, stored_value(vcpu, abort)) : uart.read(reg);
+  if (!abort.write()) load_value(vcpu, abort, done.value);
+  if (done.host == Uart::Tell::soon) ring_soon(vcpu);
+  if (done.host == Uart::Tell::now) vcpu.instance->ring_uart();
+  finish(vcpu, abort, done.concerned);
+}
+
+// Devices that are the hypervisor's wholly. Stage 2 has nothing there, so HPFAR tells the address.
+bool access_here(Vcpu& vcpu, Abort abort, u32 virtual_address) {
+  const u64 ipa = ipa_of_hpfar(Hpfar::read(), virtual_address);
+  if (ipa >> 32 != 0) return false;
+  const u32 address = static_cast<u32>(ipa);
+  const machine::Window gicd = distributor(vcpu);
+  if (address - gicd.base <= gicd.size_bytes - abort.bytes()) {
+    access_distributor(vcpu, abort, address - gicd.base);
+    return true;
+  }
+  if (address - machine::pl011.base >= machine::pl011.size_bytes || vcpu.instance->is_host()) return false;
+  access_uart(vcpu, abort, address - machine::pl011.base);
   return true;
 }
 
 constexpr machine::Window registers{machine::virtio.base, AMPHION_PAGE_BYTES};
 
-void finish(Vcpu& vcpu, const DeviceAccess& access, Vgic::Mask concerned) {
-  post_all(*vcpu.instance, concerned & ~(1u << vcpu.index));  // its own next entry sees to itself
-  skip_instruction(vcpu, access.instruction_bytes);
-}
-
-void access_uart(Vcpu& vcpu, const DeviceAccess& access) {
-  Uart& uart = vcpu.instance->uart;
-  const u32 offset = access.address - machine::pl011.base;
-  const Uart::Outcome done = access.write ? uart.write(offset, stored_value(vcpu, access)) : uart.read(offset);
-  if (!access.write) write_register(vcpu, access.reg, extend(done.value, access));
-  if (done.host == Uart::Tell::soon) ring_soon(vcpu);
-  if (done.host == Uart::Tell::now) vcpu.instance->ring_uart();
-  finish(vcpu, access, done.concerned);
-}
-
-bool write_virtio(Vcpu& vcpu, const DeviceAccess& access) {
-  const auto done = vcpu.instance->slots.write(access.address - registers.base, stored_value(vcpu, access));
+bool write_virtio(Vcpu& vcpu, Abort abort, u32 address) {
+  if (!abort.write() || abort.bytes() != word_bytes || !registers.contains(address, word_bytes)) return false;
+  const auto done = vcpu.instance->slots.write(address - registers.base, stored_value(vcpu, abort));
   if (!done) return false;
   if (done->tell_host) vcpu.instance->notify(0);
-  finish(vcpu, access, done->concerned);
+  finish(vcpu, abort, done->concerned);
   return true;
 }
 
 // The payload is written before the state; the host reads them the other way round.
-void ask_host(Vcpu& vcpu, const DeviceAccess& access) {
-  vcpu.access = access;
+void ask_host(Vcpu& vcpu, Abort abort, u32 address) {
+  vcpu.access = {.address = address,
+                 .reg = static_cast<u8>(abort.reg()),
+                 .bytes = static_cast<u8>(abort.bytes()),
+                 .instruction_bytes = static_cast<u8>(abort.instruction_bytes()),
+                 .write = abort.write(),
+                 .sign_extend = abort.sign_extend()};
   amphion_slot& slot = vcpu.instance->requests->slot[vcpu.index];
-  slot.address = access.address;
-  slot.bytes = vcpu.access.bytes;
-  slot.write = vcpu.access.write ? 1 : 0;
-  slot.data = vcpu.access.write ? stored_value(vcpu, vcpu.access) : 0;
+  slot.address = address;
+  slot.bytes = abort.bytes();
+  slot.write = abort.write() ? 1 : 0;
+  slot.data = abort.write() ? stored_value(vcpu, abort) : 0;
   set_run(vcpu, Run::device);
   vcpu.io_pending.store(true, std::memory_order_relaxed);
   std::atomic_ref(slot.state).store(AMPHION_SLOT_PENDING, std::memory_order_release);
   vcpu.instance->notify(0);
-}
-
-void access_device(Vcpu& vcpu, const DeviceAccess& access) {
-  const u32 page = access.address >> page_shift;
-  if (page == machine::pl011.base >> page_shift) return access_uart(vcpu, access);
-  const bool word = access.write && access.bytes == 4;
-  if (word && page == registers.base >> page_shift && write_virtio(vcpu, access)) return;
-  ask_host(vcpu, access);
 }
 
 bool touch_memory(Vcpu& vcpu, u64 ipa) {
@@ -164,16 +165,16 @@ bool translation_problem(Abort abort) { return abort.translation() || abort.acce
 Trap on_data_abort(Vcpu& vcpu, u32 hsr) {
   const Abort abort{hsr};
   const u32 address = Hdfar::read();
-  // The distributor first: no other access is as frequent.
-  const bool plain = abort.described() && !abort.on_walk() && abort.size_log2() < 3;
-  if (plain && abort.translation() && access_distributor(vcpu, abort, address)) return Trap::handled;
+  // These first: no other access is as frequent.
+  if (abort.plain() && abort.translation() && access_here(vcpu, abort, address)) return Trap::handled;
   const bool problem = translation_problem(abort);
   const std::optional<u64> ipa = problem ? fault_ipa(abort, address) : std::optional<u64>(address);
   if (!ipa) return Trap::handled;
 
-  const bool device = problem && !vcpu.instance->is_host() && machine::devices.contains(*ipa, 1u << abort.size_log2());
-  if (device && plain) {
-    access_device(vcpu, describe(abort, static_cast<u32>(*ipa)));
+  const bool device = problem && !vcpu.instance->is_host() && machine::devices.contains(*ipa, abort.bytes());
+  if (device && abort.plain()) {
+    const u32 place = static_cast<u32>(*ipa);
+    if (!write_virtio(vcpu, abort, place)) ask_host(vcpu, abort, place);
   } else if (problem && !device && touch_memory(vcpu, *ipa)) {
     return Trap::handled;
   } else if (problem && abort.cache_operation()) {
@@ -196,12 +197,11 @@ Trap on_prefetch_abort(Vcpu& vcpu, u32 hsr) {
 void complete_device_access(Vcpu& vcpu) {
   if (vcpu.run != Run::device) return;
   amphion_slot& slot = vcpu.instance->requests->slot[vcpu.index];
-  if (!vcpu.access.write) write_register(vcpu, vcpu.access.reg, extend(slot.data, vcpu.access));
+  const DeviceAccess& access = vcpu.access;
+  if (!access.write) write_register(vcpu, access.reg, extend(slot.data, access.bytes, access.sign_extend));
   std::atomic_ref(slot.state).store(AMPHION_SLOT_FREE, std::memory_order_relaxed);
-  if (registers.contains(vcpu.access.address, vcpu.access.bytes)) {
-    vcpu.instance->slots.publish(vcpu.access.address - registers.base);
-  }
-  skip_instruction(vcpu, vcpu.access.instruction_bytes);
+  if (registers.contains(access.address, access.bytes)) vcpu.instance->slots.publish(access.address - registers.base);
+  skip_instruction(vcpu, access.instruction_bytes);
   vcpu.run = Run::ready;  // serve() tells the scheduler, when it has seen to everything
 }
 

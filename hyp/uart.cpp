@@ -143,10 +143,11 @@ Uart::Tell Uart::send(std::uint8_t byte) {
     return Tell::nothing;
   }
   if (sent_.count == sent_bytes) return Tell::nothing;
+  const std::uint32_t count = sent_.count + 1;
   sent_.push(byte);
-  if (sent_.count < sent_bytes) state_.ris |= int_tx;
-  if (sent_.count == sent_bytes / 2) return Tell::now;
-  return sent_.count == 1 ? Tell::soon : Tell::nothing;
+  if (count < sent_bytes) state_.ris |= int_tx;
+  if (count == sent_bytes / 2) return Tell::now;
+  return count == 1 ? Tell::soon : Tell::nothing;
 }
 
 void Uart::loop_modem_back() {

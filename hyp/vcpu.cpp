@@ -84,11 +84,6 @@ void write_banked_register(Vcpu& vcpu, u32 n, u32 value) {
   if (banked && loaded(vcpu)) load_banked(vcpu.state);
 }
 
-void skip_instruction(Vcpu& vcpu, u32 bytes) {
-  vcpu.state.pc += bytes;
-  vcpu.state.cpsr = psr::advance_it(vcpu.state.cpsr);
-}
-
 void reset_registers(amphion_vcpu& state) {
   state = amphion_vcpu{};
   state.cpsr = psr::svc | psr::mask_all;

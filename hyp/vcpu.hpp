@@ -13,6 +13,7 @@
 #include <atomic>
 
 #include "hyp/abi/amphion_hypercall.h"
+#include "hyp/psr.hpp"
 #include "hyp/types.hpp"
 
 namespace amphion::hyp {
@@ -85,7 +86,10 @@ inline void write_register(Vcpu& vcpu, u32 n, u32 value) {
 }
 
 // Steps over the trapped instruction of 2 or 4 bytes, Thumb's IT state included.
-void skip_instruction(Vcpu& vcpu, u32 bytes);
+inline void skip_instruction(Vcpu& vcpu, u32 bytes) {
+  vcpu.state.pc += bytes;
+  vcpu.state.cpsr = psr::advance_it(vcpu.state.cpsr);
+}
 
 // Architectural reset (DDI 0406C, B1.9.1), powered off.
 void reset_registers(amphion_vcpu& state);
