@@ -56,11 +56,10 @@ void VirtioDevice::config_written(std::uint32_t, std::span<const std::byte>) {}
 bool VirtioDevice::active() const { return (status_ & status_driver_ok) != 0 && (status_ & status_needs_reset) == 0; }
 
 void VirtioDevice::write(std::uint32_t offset, std::uint32_t bytes, std::uint32_t value) {
-  if (offset >= config_space)
-    write_config(offset - config_space, bytes, value);
-  else if (bytes == 4 && offset % 4 == 0)
-    write_register(offset, value);
-  publish();
+  if (offset >= config_space) return write_config(offset - config_space, bytes, value);
+  if (bytes != 4 || offset % 4 != 0) return;
+  write_register(offset, value);
+  publish_changes();
 }
 
 void VirtioDevice::notify(std::uint32_t queue) {
@@ -141,10 +140,21 @@ void VirtioDevice::write_queue_register(std::uint32_t offset, std::uint32_t valu
   }
 }
 
-// What is beyond the device's configuration reads as ones.
 void VirtioDevice::publish() {
-  for (std::uint32_t offset = 0; offset < config_space; offset += 4)
-    if (offset != RegisterPage::interrupt_status) page_.show(slot_, offset, read_register(offset));
+  for (const std::uint32_t offset : {magic_value, version, device_id, vendor_id, shm_len_low, shm_len_high})
+    show(offset);
+  publish_changes();
+  publish_config();
+}
+
+// What a write of a register may have changed. Writes are many while a driver begins, and the guest waits for each.
+void VirtioDevice::publish_changes() {
+  for (const std::uint32_t offset : {device_features, queue_num_max, queue_ready, status, config_generation})
+    show(offset);
+}
+
+// What is beyond the device's configuration reads as ones.
+void VirtioDevice::publish_config() {
   std::array<std::byte, config_bytes> config{};
   fill_config(std::span(config).first(model_.config_bytes));
   std::fill(config.begin() + model_.config_bytes, config.end(), std::byte{0xff});
@@ -152,11 +162,14 @@ void VirtioDevice::publish() {
     page_.show(slot_, config_space + offset, load_le<std::uint32_t>(config, offset));
 }
 
+void VirtioDevice::show(std::uint32_t offset) { page_.show(slot_, offset, read_register(offset)); }
+
 void VirtioDevice::write_config(std::uint32_t offset, std::uint32_t bytes, std::uint32_t value) {
   if (offset + bytes > model_.config_bytes) return;
   std::array<std::byte, 4> raw;
   store_le<std::uint32_t>(raw, 0, value);
   config_written(offset, std::span(raw).first(bytes));
+  publish_config();
 }
 
 void VirtioDevice::write_driver_features(std::uint32_t value) {
@@ -195,7 +208,8 @@ void VirtioDevice::interrupt_used(std::uint32_t n) {
 
 void VirtioDevice::config_changed() {
   ++config_generation_;
-  publish();
+  publish_changes();
+  publish_config();
   if ((status_ & status_driver_ok) != 0) interrupt(interrupt_config);
 }
 

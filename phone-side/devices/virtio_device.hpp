@@ -72,6 +72,9 @@ class VirtioDevice {
   void write_status(std::uint32_t value);
   void interrupt(std::uint32_t bits);
   void publish();
+  void publish_changes();
+  void publish_config();
+  void show(std::uint32_t offset);
 
   const machine::VirtioModel& model_;
   GuestMemory& memory_;

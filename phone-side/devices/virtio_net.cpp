@@ -53,7 +53,8 @@ bool VirtioNet::has_room() {
 }
 
 void VirtioNet::receive_frames() {
-  std::array<std::byte, header_bytes + largest_frame_bytes> packet{};
+  std::array<std::byte, header_bytes + largest_frame_bytes> packet;
+  std::fill_n(packet.begin(), header_bytes, std::byte{});
   store_le<std::uint16_t>(packet, num_buffers_offset, 1);
   Chain chain;
   bool any = false;

@@ -2,6 +2,8 @@
 // The transport: registers, widths, negotiation, and everything that a driver may do wrong with them.
 #include <gtest/gtest.h>
 
+#include <algorithm>
+
 #include "tests/unit/devices/world.hpp"
 
 namespace amphion::devices::testing {
@@ -128,6 +130,32 @@ TEST(VirtioMmio, StatusZeroResets) {
   d.write(m_queue_sel, 0);
   EXPECT_EQ(d.read(m_queue_ready), 0u);
   EXPECT_FALSE(d.line());
+}
+
+// A device that is restored shows everything anew: after each write the page must read the same.
+TEST(VirtioMmio, ThePageShowsAllThatAWriteChanges) {
+  struct Write {
+    std::uint32_t offset, value;
+  };
+  constexpr Write writes[] = {
+      {m_features_sel, 1}, {m_features_sel, 2}, {m_queue_sel, 1},  {m_queue_sel, 0}, {m_queue_ready, 0},
+      {m_queue_sel, 100},  {m_config, 1},       {m_config + 4, 5}, {m_status, 0x8f}, {m_status, 0},
+  };
+  for (const auto slot : {VirtioSlot::disk0, VirtioSlot::network, VirtioSlot::console, VirtioSlot::keyboard,
+                          VirtioSlot::entropy, VirtioSlot::balloon}) {
+    World w;
+    Driver d(w, slot);
+    d.start();
+    for (const Write& write : writes) {
+      d.write(write.offset, write.value);
+      machine::InstanceState state;
+      w.model.save(state);
+      World again;
+      again.model.restore(state);
+      EXPECT_TRUE(std::ranges::equal(w.page.registers(), again.page.registers()))
+          << "slot " << static_cast<int>(slot) << ", offset " << write.offset << ", value " << write.value;
+    }
+  }
 }
 
 // Whatever a guest writes anywhere, nothing happens but to itself.
