@@ -53,6 +53,8 @@ FIGURES = [
     ("self_ipi", "instructions", 900, 1789, None, "irq_work in Debian's kernel: SGI sent, taken, ended"),
     ("vm_switch", "instructions", 2500, 9493, None, "half a round trip of two instances that give way to each other"),
     ("vm_switch_vfp", "instructions", 2500, None, None, "the same, both computing with VFP in between"),
+    ("irq_delivery", "instructions", None, None, None, "a device's level: from the host's call to the instance's handler"),
+    ("irq_whole", "instructions", None, None, None, "the same until the handler has acknowledged and ended it"),
     ("sleep_1ms_excess", "instructions", 2000, 12542, 6342, "nanosleep of 1 ms, mean of 200, above the bare machine"),
     ("sleep_1ms_contended_ms", "ms", 1.2, 4.150, None, "the same beside an instance that spins, mean"),
     ("ipi_wait_busy_ms", "ms", 2, 20.0, None, "smp_call_function_single(wait) to a busy vCPU on the same CPU, longest of 50"),
@@ -132,6 +134,8 @@ def test_guests() -> dict[str, float]:
     kept = (BOARD_MIB - HOST_MIB - GUESTS_MIB << 20) - int(found["left_pages"] / TICK_NS) * 4096
     return {"null_hypercall": found["null_hypercall"], "gicd_read": found["gicd_read"],
             "vm_switch": found["vm_round_trip"] / 2, "vm_switch_vfp": found["vm_round_trip_vfp"] / 2,
+            "irq_delivery": found["access_until_irq"] - found["access_until_done"],
+            "irq_whole": found["access_and_irq"] - found["access"],
             "boot_ms": found["boot_ticks"] / 1e6 - placed_us / 1e3, "boot_whole_ms": found["boot_ticks"] / 1e6,
             "memory_kept_bytes": kept}
 
@@ -216,6 +220,7 @@ SETUPS = {
     "dom0": lambda: under_xen("dom0", ALL),
     "domU": lambda: under_xen("domU", None, xen_domain(ALL), until=ENDED),
     "domU-busy": lambda: under_xen("domU-busy", None, xen_domain("sleep"), xen_domain("spin"), until=ENDED),
+    "domU-yield": lambda: under_xen("domU-yield", None, xen_domain("yield"), xen_domain("yielding"), until=ENDED),
     "domU-two": lambda: under_xen("domU-two", None, xen_domain("kernel", 2), until=ENDED),
     "bare-again": lambda: on_bare_machine("bare-again", ALL),
     "alone-again": lambda: in_instance("alone-again", ALL),
@@ -272,7 +277,8 @@ def xens(found: dict) -> dict[str, float | None]:
     """What is measured of it in this run; of a domU, but for the paravirtual console."""
     guest = found["domU"]
     values = {"null_hypercall": guest.get("psci_version"), "gicd_read": guest.get("gicd_read_TYPER"),
-              "self_ipi": guest.get("self_ipi"), "sleep_1ms_excess": excess(found, "domU"),
+              "self_ipi": guest.get("self_ipi"), "vm_switch": scaled(found["domU-yield"].get("xen_yield"), 2),
+              "sleep_1ms_excess": excess(found, "domU"),
               "sleep_1ms_contended_ms": scaled(found["domU-busy"].get("sleep_1ms_mean"), 1e6),
               "ipi_wait_busy_ms": scaled(found["domU-two"].get("ipi_wait_busy"), 1e6),
               "pl011_line": guest.get("pl011_line"), "vconsole_line": found["dom0"].get("vconsole_line"),

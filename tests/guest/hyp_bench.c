@@ -2,7 +2,8 @@
 /*
  * Measures what only a kernel can do, for tests/bench/hyp.py: registers, the distributor, a call to
  * the hypervisor, an interrupt to oneself, a call on another CPU that computes, one access to a
- * device. Prints "value NAME NS"; loading it fails on purpose (-ECANCELED). Never part of an image.
+ * device. With yields=1 or 2 only that: gives way to Xen's other domain, measured or without end.
+ * Prints "value NAME NS"; loading it fails on purpose (-ECANCELED). Never part of an image.
  */
 #include <linux/arm-smccc.h>
 #include <linux/delay.h>
@@ -13,8 +14,11 @@
 #include <linux/module.h>
 #include <linux/of.h>
 #include <linux/of_address.h>
+#include <linux/sched.h>
 #include <linux/smp.h>
+#include <linux/sort.h>
 #include <linux/virtio_mmio.h>
+#include <asm/opcodes-virt.h>
 
 #define GICD_TYPER 0x004
 #define GICD_ISENABLER0 0x100
@@ -22,6 +26,16 @@
 #define PSCI_VERSION 0x84000000
 #define UNUSED_QUEUE 31
 #define TIMES 1000
+
+/* xen/include/public/{xen,sched,arch-arm}.h */
+#define XEN_HVC 0xEA1
+#define XEN_SCHED_OP 29
+#define XEN_SCHEDOP_YIELD 0
+#define YIELD_BATCHES 25
+
+static int yields;
+module_param(yields, int, 0);
+MODULE_PARM_DESC(yields, "1: measure Xen's SCHEDOP_yield, 2: do it without end");
 
 /* With the loop: two instructions or so. */
 #define MEASURE(name, action)                                                                  \
@@ -190,7 +204,55 @@ static void measure_call_to_busy(void)
 	pr_info("value ipi_wait_busy %llu.0\n", longest);
 }
 
-static int __init hyp_bench_init(void)
+static void xen_yield(void)
+{
+	register unsigned long call asm("r12") = XEN_SCHED_OP;
+	register unsigned long command asm("r0") = XEN_SCHEDOP_YIELD;
+	register unsigned long argument asm("r1") = 0;
+
+	asm volatile(__HVC(XEN_HVC) : "+r"(call), "+r"(command), "+r"(argument) : : "memory");
+}
+
+static u64 yield_ns(void)
+{
+	u64 begin = ktime_get_ns();
+	int n;
+
+	for (n = 0; n < TIMES; n++)
+		xen_yield();
+	return div_u64(ktime_get_ns() - begin, TIMES);
+}
+
+static int compare(const void *a, const void *b)
+{
+	u64 first = *(const u64 *)a, second = *(const u64 *)b;
+
+	return first < second ? -1 : first > second;
+}
+
+/* The batch in the middle: the first ones last as long as the other domain boots. */
+static void measure_yield(void)
+{
+	static u64 took[YIELD_BATCHES];
+	int batch;
+
+	for (batch = 0; batch < YIELD_BATCHES; batch++) {
+		took[batch] = yield_ns();
+		cond_resched();
+	}
+	sort(took, YIELD_BATCHES, sizeof(took[0]), compare, NULL);
+	pr_info("value xen_yield %llu.0\n", took[YIELD_BATCHES / 2]);
+}
+
+static void yield_forever(void)
+{
+	for (;;) {
+		xen_yield();
+		cond_resched();
+	}
+}
+
+static void measure_kernel(void)
 {
 	measure_registers();
 	measure_distributor();
@@ -199,6 +261,16 @@ static int __init hyp_bench_init(void)
 	measure_virtio();
 	if (num_online_cpus() > 1)
 		measure_call_to_busy();
+}
+
+static int __init hyp_bench_init(void)
+{
+	if (yields == 2)
+		yield_forever();
+	else if (yields)
+		measure_yield();
+	else
+		measure_kernel();
 	return -ECANCELED;
 }
 module_init(hyp_bench_init);

@@ -21,6 +21,16 @@ void load_module(const char* path) {
   close(file);
 }
 
+// The module prints its own values to the kernel's log, which the console shows, and refuses to stay.
+void run_in_kernel(const char* words) {
+  const char* const path = "/modules/hyp_bench.ko";
+  const int file = open(path, O_RDONLY);
+  require(file >= 0, path);
+  std::fflush(nullptr);
+  syscall(SYS_finit_module, file, words, 0);
+  close(file);
+}
+
 // 64 bytes without a line's end, so that the terminal adds nothing.
 void measure_line(const char* name, const char* device) {
   const int file = open(device, O_RDWR | O_NOCTTY);
@@ -102,13 +112,8 @@ void idle_forever() {
   for (;;) pause();
 }
 
-// The module prints its own values to the kernel's log, which the console shows, and refuses to stay.
-void measure_kernel() {
-  const int file = open("/modules/hyp_bench.ko", O_RDONLY);
-  require(file >= 0, "/modules/hyp_bench.ko");
-  std::fflush(nullptr);
-  syscall(SYS_finit_module, file, "", 0);
-  close(file);
-}
+void measure_kernel() { run_in_kernel(""); }
+void measure_yield() { run_in_kernel("yields=1"); }
+void yield_forever() { run_in_kernel("yields=2"); }
 
 }  // namespace bench

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // hyp-load: process 1 of the Linux that tests/bench/hyp.py boots. The kernel's command line says what is measured
-// (bench=operations,openssl,hackbench,serial,console,sleep,kernel,spin,idle); results are printed as "value NAME NS";
-// then it switches the machine off.
+// (bench=operations,openssl,hackbench,serial,console,sleep,kernel,yield,yielding,spin,idle); results are printed as
+// "value NAME NS"; then it switches the machine off.
 #include <fcntl.h>
 #include <sys/mount.h>
 #include <sys/reboot.h>
@@ -27,6 +27,8 @@ constexpr std::array parts{Part{"operations", bench::measure_operations},
                            Part{"console", bench::measure_console},
                            Part{"sleep", bench::measure_sleep},
                            Part{"kernel", bench::measure_kernel},
+                           Part{"yield", bench::measure_yield},
+                           Part{"yielding", bench::yield_forever},
                            Part{"spin", bench::spin_forever},
                            Part{"idle", bench::idle_forever}};
 

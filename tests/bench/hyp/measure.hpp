@@ -64,7 +64,9 @@ void measure_serial();
 void measure_console();
 void measure_sleep();
 void measure_kernel();  // by the module hyp_bench
-void touch_memory();    // all that is free, once: nobody's first touch is measured later
+void measure_yield();   // Xen's; beside a domain that runs the next one
+void yield_forever();
+void touch_memory();  // all that is free, once: nobody's first touch is measured later
 void spin_forever();
 void idle_forever();
 

@@ -11,7 +11,10 @@ using namespace amphion;
 
 namespace {
 
-constexpr u32 queue_notify = machine::virtio.base + 0x50, uart_flags = machine::pl011.base + 0x18;
+constexpr u32 queue_notify = machine::virtio.base + 0x50, interrupt_ack = machine::virtio.base + 0x64,
+              uart_flags = machine::pl011.base + 0x18;
+
+u64 handled_at;
 
 void measure_devices() {
   measure("uart_read", [] { static_cast<void>(hyp::read32(uart_flags)); });
@@ -19,6 +22,34 @@ void measure_devices() {
   hyp::write32(deaf, 1);
   measure("doorbell", [] { hyp::write32(queue_notify, 0); });
   hyp::write32(deaf, 0);
+}
+
+// A level, raised by the host while it answers an access that does nothing else: what comes on top of the same access
+// without it (measured, too) is the interrupt's. Up to the handler, and with its acknowledgement and its end.
+void measure_interrupts() {
+  own().hook = [](u32) {
+    handled_at = counter();
+    hyp::write32(interrupt_ack, 1);
+  };
+  gic::set_targets(machine::virtio_irq, 1);
+  gic::enable(machine::virtio_irq);
+  const auto interrupted = [] {
+    const u32 before = own().taken[machine::virtio_irq];
+    hyp::write32(status, 1);
+    while (own().taken[machine::virtio_irq] == before) {
+    }
+  };
+  measure("access", [] { hyp::write32(kept, 0); });
+  measure("access_and_irq", interrupted);
+  measure_until("access_until_done", [] {
+    hyp::write32(kept, 0);
+    return counter();
+  });
+  measure_until("access_until_irq", [=] {
+    interrupted();
+    return handled_at;
+  });
+  own().hook = nullptr;
 }
 
 }  // namespace
@@ -34,5 +65,6 @@ void guest_main() {
     while (own().taken[1] == before) {
     }
   });
+  measure_interrupts();
   measure_devices();
 }
