@@ -3,7 +3,8 @@
 // how many nodes stand before one (the scheduling ordinate) and which stands at a rank.
 //
 // Nodes are named by index; `Nodes` maps an index to a Node&. The tree owns no memory. Equal keys stand in the order
-// of insertion. Thread safety: none.
+// of insertion. Keys may wrap around: only differences count, and all keys of a tree lie within 2^63 of one another.
+// Thread safety: none.
 // Invariants (check()): a search tree; no red node has a red child; all paths have as many black nodes; left_count is
 // the size of the left subtree; leftmost_ is the first.
 #pragma once
@@ -13,6 +14,9 @@
 namespace amphion::sched {
 
 inline constexpr uint32_t none = ~uint32_t{0};
+
+// The order of keys.
+[[nodiscard]] constexpr bool before(uint64_t a, uint64_t b) { return static_cast<int64_t>(a - b) < 0; }
 
 struct Node {
   uint64_t key = 0;
@@ -36,7 +40,7 @@ class Tree {
     bool leftmost = true;
     for (uint32_t at = root_; at != none;) {
       parent = at;
-      if (node(id).key < node(at).key) {
+      if (before(node(id).key, node(at).key)) {
         ++node(at).left_count;
         at = node(at).left;
       } else {
@@ -52,7 +56,7 @@ class Tree {
     if (leftmost) leftmost_ = id;
     if (parent == none) {
       root_ = id;
-    } else if (fresh.key < node(parent).key) {
+    } else if (before(fresh.key, node(parent).key)) {
       node(parent).left = id;
     } else {
       node(parent).right = id;
@@ -246,11 +250,13 @@ class Tree {
     const Node& at = node(id);
     uint32_t left_count = 0, right_count = 0, left_blacks = 0, right_blacks = 0;
     if (at.left != none) {
-      if (node(at.left).parent != id || node(at.left).key > at.key || (at.red && node(at.left).red)) return false;
+      if (node(at.left).parent != id || before(at.key, node(at.left).key) || (at.red && node(at.left).red))
+        return false;
       if (!check(at.left, left_count, left_blacks)) return false;
     }
     if (at.right != none) {
-      if (node(at.right).parent != id || node(at.right).key < at.key || (at.red && node(at.right).red)) return false;
+      if (node(at.right).parent != id || before(node(at.right).key, at.key) || (at.red && node(at.right).red))
+        return false;
       if (!check(at.right, right_count, right_blacks)) return false;
     }
     count = left_count + right_count + 1;
