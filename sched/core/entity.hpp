@@ -2,8 +2,8 @@
 // One vCPU as the scheduler sees it, and what other CPUs may know of it.
 //
 // Who owns what: an entity belongs to the CPU in `place`, asleep or not; only that CPU touches its plain fields. From
-// post to arrival (Box) it belongs to nobody. Others read `place`, and set `dirty` if it is clear: who has set it owns
-// `debt_vt` and `debt_link` until the debt is posted.
+// post to arrival (Box) it belongs to nobody. Others read `place`, and change the tag from `clean` to `owed`: who did
+// owns `debt_vt` and `debt_link` until the debt is posted.
 #pragma once
 
 #include <atomic>
@@ -22,7 +22,15 @@ struct Place {
   uint16_t ordinate = 0;  // turns before its own; old by at most one decision of its CPU (Queue::publish)
 };
 
-struct Statistics {  // of an entity; read by others at any time
+// The dirty tag: who is not clean is not adjusted. Others change it from `clean` to `owed`, the owner does the rest.
+enum class Tag : uint32_t {
+  clean,
+  owed,      // virtual time is on its way to it
+  borrowed,  // got it, and has not used it up: may lend, but not borrow more
+  lent,      // since its last turn
+};
+
+struct Statistics {  // of an entity; read by others at any time. Counts of 32 bits may wrap around
   uint64_t run_ticks = 0;
   uint64_t wait_ticks = 0;  // ready, but not running
   uint32_t switches = 0;    // turns that began after another vCPU's
@@ -40,11 +48,10 @@ struct Entity {
   uint64_t turn_ticks = 0;   // of its turn, as far as it has run
   uint64_t since = 0;        // when it became ready or began to run
   bool away = false;         // posted, not arrived
-  bool lent = false;         // since its last turn
   Statistics statistics;
 
-  std::atomic<uint32_t> dirty{0};  // lent in this round, or has a debt on its way
-  uint64_t debt_vt = 0;
+  std::atomic<Tag> tag{Tag::clean};
+  uint32_t debt_vt = 0;  // given to it; 0 again when its next turn begins
   uint32_t debt_link = none;
   uint32_t arrival_link = none;
 
@@ -56,11 +63,10 @@ struct Entity {
     place_.store(place.cpu | static_cast<uint32_t>(place.life) << 8 | static_cast<uint32_t>(place.ordinate) << 16,
                  std::memory_order_release);
   }
-  [[nodiscard]] bool tag() {
-    uint32_t clean = 0;
-    return dirty.compare_exchange_strong(clean, 1, std::memory_order_acq_rel);
+  [[nodiscard]] bool change_tag(Tag from, Tag to) {
+    return tag.compare_exchange_strong(from, to, std::memory_order_acq_rel);
   }
-  void clear_tag() { dirty.store(0, std::memory_order_release); }
+  void set_tag(Tag value) { tag.store(value, std::memory_order_release); }
 
  private:
   std::atomic<uint32_t> place_{0};

@@ -36,22 +36,24 @@ inline void cpu_0_forces_siblings(Scheduler& scheduler, Queue& queue, uint32_t i
   if (queue.cpu == 0) force_siblings(scheduler, queue, id);
 }
 
-// SCHED_BALANCE in the pick of the next. Passed over is only who lends, once in a round: nobody starves. What is lent
-// is half a turn: it puts the lender behind those on its CPU that have not run in this round, before those that have,
-// and the borrower likewise, so that both end in the middle.
+// SCHED_BALANCE in the pick of the next: who is too far ahead lends to its slowest sibling.
 inline uint32_t not_too_far_ahead(Scheduler& scheduler, Queue& queue) {
   const uint32_t first = queue.tree.first(), successor = queue.tree.next(first);
   const Entity& entity = scheduler.entity(first);
-  if (successor == none || entity.siblings == 1 || entity.dirty.load(std::memory_order_relaxed) != 0) return first;
+  if (successor == none || entity.siblings == 1) return first;
   const uint32_t threshold =
       sbco_threshold(queue.tree.size(), scheduler.tuning().threshold.load(std::memory_order_relaxed));
+  uint32_t slowest = none, most_before = 0;
   for (uint32_t sibling = entity.first_sibling; sibling < entity.first_sibling + entity.siblings; ++sibling) {
-    const Place place = scheduler.entity(sibling).place();
-    if (place.life != Life::queued || place.cpu == queue.cpu || !sbco_far(0, place.ordinate, threshold)) continue;
-    const uint64_t amount = scheduler.turn_ticks(queue, entity) / 2 >> entity.weight_log2;
-    if (scheduler.lend(queue, first, sibling, amount)) return successor;
+    const Entity& other = scheduler.entity(sibling);
+    const Place place = other.place();
+    if (place.life != Life::queued || place.cpu == queue.cpu || place.ordinate <= most_before) continue;
+    if (other.tag.load(std::memory_order_relaxed) != Tag::clean) continue;
+    slowest = sibling;
+    most_before = place.ordinate;
   }
-  return first;
+  if (slowest == none || !sbco_far(0, most_before, threshold)) return first;
+  return scheduler.lend(queue, first, slowest) ? successor : first;
 }
 
 }  // namespace policy_detail

@@ -21,7 +21,7 @@ struct EntityNodes {
 struct QueueStatistics {
   uint64_t decisions = 0;
   uint64_t switches = 0;
-  uint64_t far = 0;               // a sibling was too far behind: one debt each
+  uint64_t far = 0;  // a sibling was too far behind: one debt each
   uint64_t debts_applied = 0;
   uint64_t stackings_avoided = 0;  // moved away from a sibling
   uint64_t pushed = 0;             // moved to another CPU
@@ -40,10 +40,10 @@ struct Queue {
   bool yielded = false;       // `running` has nothing useful to do before others have run
   bool anew = false;          // somebody became ready since the turn began
   uint32_t ran_last = none;
-  uint64_t minimum_vt = uint64_t{1} << 40;  // what the queue has reached; never goes back. Room below for debts
-  uint32_t weight = 0;                      // sum of all ready entities'
-  uint32_t published_to = none;             // the entity at which the next publication goes on
-  uint32_t kicks = 0;                       // CPUs that must reach a scheduling point
+  uint64_t minimum_vt = 0;       // what the queue has reached; never goes back
+  uint32_t weight = 0;           // sum of all ready entities'
+  uint32_t published_to = none;  // the entity at which the next publication goes on
+  uint32_t kicks = 0;            // CPUs that must reach a scheduling point
   QueueStatistics statistics;
 
   Box arrivals;
@@ -51,6 +51,7 @@ struct Queue {
   std::atomic<uint32_t> wanted{0};     // CPUs that have nothing to do, a bit each
   std::atomic<uint32_t> forced{none};  // a co-scheduler wants this entity to run now
   std::atomic<uint32_t> length{0};     // ready entities, the running one counted
+  std::atomic<uint32_t> turn_vt{0};    // what a turn costs as the queue stands, alike for all weights
   std::atomic<uint32_t> coming{0};     // posted to `arrivals` and not taken
 
   [[nodiscard]] uint32_t ready() const { return tree.size() + (keep_running ? 1 : 0); }

@@ -6,7 +6,12 @@
 // they have to call pick() soon. Time is an argument, in ticks of any clock that the CPUs share.
 // Thread safety: as Entity and Queue say; `tuning` may be changed at any time, each field takes effect by itself.
 //
-// Virtual time cannot overflow: 64 bits of nanoseconds last 584 years, and no entity weighs less than one.
+// What it promises, and why (docs/scheduling.md has the bounds):
+// - Nobody starves. A turn costs who has it more virtual time than can have been lent to it, so all keys but one's own
+//   pass by. Passed over is only who lends, once before its turn; a wake-up, a preference and a co-scheduler's force
+//   put nobody further ahead than a bounded virtual time.
+// - What one lends another receives, once: a debt has one owner at a time (Tag), and follows its vCPU.
+// - Virtual time may wrap around: only differences count.
 #pragma once
 
 #include <atomic>
@@ -34,10 +39,10 @@ struct Policy {
 
 struct Tuning {
   std::atomic<const Policy*> policy;
-  std::atomic<uint32_t> latency_ticks;      // S_latency
-  std::atomic<uint32_t> granularity_ticks;  // S_min
+  std::atomic<uint32_t> latency_ticks;                      // S_latency
+  std::atomic<uint32_t> granularity_ticks;                  // S_min
   std::atomic<uint32_t> threshold{SBCO_THRESHOLD_DEFAULT};  // alpha
-  std::atomic<bool> hand_over{true};  // prefer() does something
+  std::atomic<bool> hand_over{true};                        // prefer() does something
 };
 
 struct Turn {
@@ -63,9 +68,9 @@ class Scheduler {
 
   // It is ready now: placed on a CPU by the policy. `waker`: the CPU of who woke it, if that is known.
   void wake(uint32_t id, uint64_t now, uint32_t waker = none);
-  // It sleeps: whether it was running or not.
+  // It sleeps: whether it was running or not. Only if it has_arrived().
   void block(uint32_t id, uint64_t now);
-  // It used its CPU, or somebody did for it.
+  // It used its CPU, or somebody did for it. Only if it has_arrived().
   void charge(uint32_t id, uint64_t ticks);
   // It has nothing useful to do before others have run.
   void yield(uint32_t id);
@@ -90,8 +95,9 @@ class Scheduler {
   [[nodiscard]] const Tuning& tuning() const { return tuning_; }
   // How long a turn of the entity is in its queue as it stands.
   [[nodiscard]] uint64_t turn_ticks(const Queue& queue, const Entity& entity) const;
-  // `from` lends virtual time to `to`, which is queued on another CPU: false if either has lent or borrowed already.
-  bool lend(Queue& queue, uint32_t from, uint32_t to, uint64_t amount_vt);
+  // `from`, the first of its queue, lends virtual time to `to`, which is queued on another CPU: half a turn, of the CPU
+  // where that is less. False if either may not (Tag).
+  [[nodiscard]] bool lend(Queue& queue, uint32_t from, uint32_t to);
   // CPUs where a sibling is ready, a bit each.
   [[nodiscard]] uint32_t cpus_of_siblings(uint32_t id) const;
 
@@ -104,6 +110,7 @@ class Scheduler {
   static constexpr uint32_t most_behind_latencies = 4;  // nobody waits longer for what one long operation took
   static constexpr uint32_t short_turns_in_turn = 16;   // enough for an interrupt's handler
   static constexpr uint32_t grains_in_granularity = 4;  // who wakes takes over if it is behind by one of them
+  static constexpr uint32_t most_forced_latencies = 2;  // who is further ahead is not forced on
 
   [[nodiscard]] const Policy& policy() const { return *tuning_.policy.load(std::memory_order_relaxed); }
   [[nodiscard]] static uint32_t weight(const Entity& entity) { return 1u << entity.weight_log2; }
@@ -115,11 +122,19 @@ class Scheduler {
 
   // Virtual time.
   void advance(Queue& queue);
+  [[nodiscard]] uint64_t least_vt(const Queue& queue) const;  // of the ready ones; there is one
+  [[nodiscard]] uint64_t most_vt(const Queue& queue) const {
+    return queue.minimum_vt + uint64_t{most_behind_latencies} * tuning_.latency_ticks.load(std::memory_order_relaxed);
+  }
+  [[nodiscard]] static uint64_t later(uint64_t a, uint64_t b) { return before(a, b) ? b : a; }
   void set_key(Queue& queue, uint32_t id, uint64_t key);
 
   // Queue and boxes.
+  void insert(Queue& queue, uint32_t id, uint64_t now);
+  void erase(Queue& queue, uint32_t id);
   void enqueue(Queue& queue, uint32_t id, uint64_t now);
   void dequeue(Queue& queue, uint32_t id);
+  void ready_changed(Queue& queue);
   void post(Queue& from, uint32_t id, uint32_t cpu);
   void take_debts(Queue& queue);
   [[nodiscard]] uint16_t ordinate(const Queue& queue, uint32_t id) const;
@@ -128,6 +143,7 @@ class Scheduler {
   // Placement.
   [[nodiscard]] uint32_t least_loaded(uint32_t cpus, uint32_t own) const;
   [[nodiscard]] uint32_t cpu_for_waking(uint32_t id, uint32_t waker) const;
+  [[nodiscard]] bool stacked(const Queue& queue, uint32_t id) const;
   [[nodiscard]] bool move_away(Queue& queue, uint32_t id);
   void answer_wishes(Queue& queue);
   void look_for_work(Queue& queue);
@@ -135,6 +151,7 @@ class Scheduler {
   // The steps of pick().
   [[nodiscard]] bool waits_here(const Queue& queue, uint32_t id) const;
   [[nodiscard]] bool may_be_preferred(const Queue& queue, uint32_t id) const;
+  [[nodiscard]] bool may_be_forced(const Queue& queue, uint32_t id) const;
   [[nodiscard]] bool goes_on(const Queue& queue, uint32_t forced) const;
   void put_back(Queue& queue, uint64_t now);
   [[nodiscard]] uint32_t choose(Queue& queue, uint32_t forced);
@@ -149,25 +166,25 @@ class Scheduler {
 };
 
 inline uint64_t Scheduler::turn_ticks(const Queue& queue, const Entity& entity) const {
-  const uint64_t period = sbco_period(queue.ready(), tuning_.latency_ticks.load(std::memory_order_relaxed),
-                                      tuning_.granularity_ticks.load(std::memory_order_relaxed));
-  return (period << entity.weight_log2) / queue.weight;
+  return uint64_t{queue.turn_vt.load(std::memory_order_relaxed)} << entity.weight_log2;
 }
 
 // To what the queue has reached: one that was alone for long has not been put back meanwhile.
 inline void Scheduler::advance(Queue& queue) {
-  uint64_t least = ~uint64_t{0};
-  if (queue.keep_running) least = entities_[queue.running].node.key;
-  if (const uint32_t first = queue.tree.first(); first != none && entities_[first].node.key < least) {
-    least = entities_[first].node.key;
-  }
-  if (least != ~uint64_t{0} && least > queue.minimum_vt) queue.minimum_vt = least;
+  if (queue.ready() != 0) queue.minimum_vt = later(queue.minimum_vt, least_vt(queue));
+}
+
+inline uint64_t Scheduler::least_vt(const Queue& queue) const {
+  const uint32_t first = queue.tree.first();
+  if (!queue.keep_running) return entities_[first].node.key;
+  const uint64_t running = entities_[queue.running].node.key;
+  return first != none && before(entities_[first].node.key, running) ? entities_[first].node.key : running;
 }
 
 // ---- queue and boxes
 
-inline void Scheduler::create(uint32_t id, uint32_t first_sibling, uint32_t siblings, uint8_t cpu,
-                              uint32_t weight_log2, uint32_t allowed) {
+inline void Scheduler::create(uint32_t id, uint32_t first_sibling, uint32_t siblings, uint8_t cpu, uint32_t weight_log2,
+                              uint32_t allowed) {
   Entity& entity = entities_[id];  // a debt to the one that had this number before may be on its way: it is taken over
   entity.first_sibling = first_sibling;
   entity.siblings = siblings;
@@ -185,21 +202,41 @@ inline void Scheduler::group(uint32_t first, uint32_t count) {
   }
 }
 
-inline void Scheduler::enqueue(Queue& queue, uint32_t id, uint64_t now) {
+inline void Scheduler::insert(Queue& queue, uint32_t id, uint64_t now) {
   Entity& entity = entities_[id];
   entity.since = now;
   queue.tree.insert(id);
-  queue.weight += weight(entity);
-  queue.anew = true;
   entity.publish({queue.cpu, Life::queued, ordinate(queue, id)});
-  queue.length.store(queue.ready(), std::memory_order_relaxed);
+}
+
+inline void Scheduler::erase(Queue& queue, uint32_t id) {
+  if (queue.published_to == id) queue.published_to = queue.tree.next(id);
+  queue.tree.erase(id);
+}
+
+inline void Scheduler::enqueue(Queue& queue, uint32_t id, uint64_t now) {
+  queue.weight += weight(entities_[id]);
+  queue.anew = true;
+  insert(queue, id, now);
+  ready_changed(queue);
 }
 
 inline void Scheduler::dequeue(Queue& queue, uint32_t id) {
-  if (queue.published_to == id) queue.published_to = queue.tree.next(id);
-  queue.tree.erase(id);
   queue.weight -= weight(entities_[id]);
+  erase(queue, id);
+  ready_changed(queue);
+}
+
+// A turn costs no more than latency or granularity, as the weights sum up to the length at least: 32 bits suffice.
+inline void Scheduler::ready_changed(Queue& queue) {
   queue.length.store(queue.ready(), std::memory_order_relaxed);
+  if (queue.weight == 0) return;
+  const uint64_t period = sbco_period(queue.ready(), tuning_.latency_ticks.load(std::memory_order_relaxed),
+                                      tuning_.granularity_ticks.load(std::memory_order_relaxed));
+  const bool narrow = period >> 32 == 0;  // spares the division of 64 bits, which CPUs of 32 bits do in software
+  queue.turn_vt.store(
+      narrow ? static_cast<uint32_t>(period) / queue.weight : static_cast<uint32_t>(period / queue.weight),
+      std::memory_order_relaxed);
 }
 
 // Virtual time travels relative to what the queue has reached.
@@ -242,17 +279,14 @@ inline void Scheduler::take_debts(Queue& queue) {
     set_key(queue, id, entity.node.key - entity.debt_vt);
     ++entity.statistics.debts;
     ++queue.statistics.debts_applied;
-    entity.clear_tag();
+    entity.set_tag(Tag::borrowed);
   }
 }
 
 inline void Scheduler::set_key(Queue& queue, uint32_t id, uint64_t key) {
   Entity& entity = entities_[id];
   const bool in_tree = entity.place().life == Life::queued;
-  if (in_tree) {
-    if (queue.published_to == id) queue.published_to = queue.tree.next(id);
-    queue.tree.erase(id);
-  }
+  if (in_tree) erase(queue, id);
   entity.node.key = key;
   if (in_tree) queue.tree.insert(id);
 }
@@ -264,7 +298,6 @@ inline uint16_t Scheduler::ordinate(const Queue& queue, uint32_t id) const {
 
 // In turns, if the queue is long: a decision costs O(log n), and an ordinate is old by at most n / 16 of them.
 inline void Scheduler::publish(Queue& queue) {
-  queue.length.store(queue.ready(), std::memory_order_relaxed);
   uint32_t id = queue.tree.size() <= published_at_once ? none : queue.published_to;
   if (id == none) id = queue.tree.first();
   if (id == none) return;
@@ -317,6 +350,13 @@ inline uint32_t Scheduler::cpu_for_waking(uint32_t id, uint32_t waker) const {
   return queues_[least].load() == 0 ? least : best;
 }
 
+// Beside a sibling, though there is a CPU without one.
+inline bool Scheduler::stacked(const Queue& queue, uint32_t id) const {
+  if (!policy().spread || entities_[id].siblings == 1) return false;
+  const uint32_t taken = cpus_of_siblings(id);
+  return (taken >> queue.cpu & 1) != 0 && (entities_[id].allowed & all_cpus() & ~taken) != 0;
+}
+
 // The end of a turn is where a vCPU that never sleeps can be moved: away from a sibling, or to a shorter queue. It is
 // out of its queue already.
 inline bool Scheduler::move_away(Queue& queue, uint32_t id) {
@@ -359,9 +399,8 @@ inline void Scheduler::look_for_work(Queue& queue) {
     if (other.load() > queues_[busiest].load()) busiest = other.cpu;
   }
   const uint32_t bit = 1u << queue.cpu;
-  if (queues_[busiest].load() < 2 || (queues_[busiest].wanted.load(std::memory_order_relaxed) & bit) != 0) return;
-  queues_[busiest].wanted.fetch_or(bit, std::memory_order_release);
-  queue.kicks |= 1u << busiest;
+  if (queues_[busiest].load() < 2) return;
+  if ((queues_[busiest].wanted.fetch_or(bit, std::memory_order_acq_rel) & bit) == 0) queue.kicks |= 1u << busiest;
 }
 
 // ---- what happens to an entity
@@ -371,15 +410,18 @@ inline void Scheduler::wake(uint32_t id, uint64_t now, uint32_t waker) {
   Queue& queue = queue_of(id);
   if (entity.place().life != Life::asleep) return;
   advance(queue);
-  const uint64_t earliest = queue.minimum_vt - tuning_.latency_ticks.load(std::memory_order_relaxed) / 2;
-  if (entity.node.key < earliest) entity.node.key = earliest;
-  if (queue.running == id) {  // it stopped, and nobody was picked since
+  uint64_t earliest = queue.minimum_vt - tuning_.latency_ticks.load(std::memory_order_relaxed) / 2;
+  if (entity.tag.load(std::memory_order_relaxed) == Tag::borrowed) earliest -= entity.debt_vt;  // it is due to it still
+  entity.node.key = later(entity.node.key, earliest);
+  if (const uint64_t most = most_vt(queue); before(most, entity.node.key)) entity.node.key = most;
+  if (queue.running == id && !stacked(queue, id)) {  // it stopped, and nobody was picked since
     queue.keep_running = true;
     queue.weight += weight(entity);
-    queue.length.store(queue.ready(), std::memory_order_relaxed);
+    ready_changed(queue);
     entity.publish({queue.cpu, Life::running, 0});
     return;
   }
+  if (queue.running == id) queue.running = none;
   const uint32_t cpu = cpu_for_waking(id, waker);
   if (cpu == queue.cpu) {
     enqueue(queue, id, now);
@@ -396,7 +438,7 @@ inline void Scheduler::block(uint32_t id, uint64_t now) {
   if (place.life == Life::running) {
     queue.keep_running = false;
     queue.weight -= weight(entity);
-    queue.length.store(queue.ready(), std::memory_order_relaxed);
+    ready_changed(queue);
   } else {
     dequeue(queue, id);
     entity.statistics.wait_ticks += now - entity.since;
@@ -409,21 +451,19 @@ inline void Scheduler::charge(uint32_t id, uint64_t ticks) {
   Queue& queue = queue_of(id);
   entity.statistics.run_ticks += ticks;
   if (queue.running == id) entity.turn_ticks += ticks;
-  const uint64_t most =
-      queue.minimum_vt + uint64_t{most_behind_latencies} * tuning_.latency_ticks.load(std::memory_order_relaxed);
+  const uint64_t most = most_vt(queue);
   uint64_t key = entity.node.key + (ticks >> entity.weight_log2);
-  if (key > most) key = entity.node.key > most ? entity.node.key : most;
+  if (before(most, key)) key = later(entity.node.key, most);
   set_key(queue, id, key);
 }
 
 inline void Scheduler::yield(uint32_t id) {
   Queue& queue = queue_of(id);
   if (queue.running != id) return;
-  queue.yielded = true;
   const uint32_t last = queue.tree.last();
-  if (last != none && entities_[last].node.key >= entities_[id].node.key) {
-    entities_[id].node.key = entities_[last].node.key + 1;
-  }
+  if (last == none) return;
+  queue.yielded = true;
+  entities_[id].node.key = later(entities_[id].node.key, entities_[last].node.key + 1);
 }
 
 inline void Scheduler::prefer(uint32_t id) {
@@ -432,20 +472,23 @@ inline void Scheduler::prefer(uint32_t id) {
   if (place.life == Life::queued) queues_[place.cpu].preferred = id;
 }
 
-inline bool Scheduler::lend(Queue& queue, uint32_t from, uint32_t to, uint64_t amount_vt) {
+inline bool Scheduler::lend(Queue& queue, uint32_t from, uint32_t to) {
   Entity& lender = entities_[from];
   Entity& borrower = entities_[to];
-  if (!borrower.tag()) return false;
-  if (!lender.tag()) {
-    borrower.clear_tag();
+  if (!borrower.change_tag(Tag::clean, Tag::owed)) return false;
+  if (!lender.change_tag(Tag::clean, Tag::lent) && !lender.change_tag(Tag::borrowed, Tag::lent)) {
+    borrower.set_tag(Tag::clean);
     return false;
   }
-  lender.lent = true;
+  Queue& other = queue_of(to);
+  const uint32_t turn_vt = queue.turn_vt.load(std::memory_order_relaxed),
+                 other_turn_vt = other.turn_vt.load(std::memory_order_relaxed);
+  const uint32_t amount_vt = (turn_vt < other_turn_vt ? turn_vt : other_turn_vt) / 2;
   ++lender.statistics.lends;
   ++queue.statistics.far;
   set_key(queue, from, lender.node.key + amount_vt);
   borrower.debt_vt = amount_vt;
-  queue_of(to).debts.push(to, debt_links());
+  other.debts.push(to, debt_links());
   return true;
 }
 
@@ -460,9 +503,13 @@ inline bool Scheduler::waits_here(const Queue& queue, uint32_t id) const {
 
 inline bool Scheduler::may_be_preferred(const Queue& queue, uint32_t id) const {
   if (!waits_here(queue, id)) return false;
-  uint64_t least = entities_[queue.tree.first()].node.key;
-  if (queue.keep_running && entities_[queue.running].node.key < least) least = entities_[queue.running].node.key;
-  return entities_[id].node.key <= least + turn_ticks(queue, entities_[id]);
+  return !before(least_vt(queue) + queue.turn_vt.load(std::memory_order_relaxed), entities_[id].node.key);
+}
+
+inline bool Scheduler::may_be_forced(const Queue& queue, uint32_t id) const {
+  if (!waits_here(queue, id)) return false;
+  const uint64_t most = uint64_t{most_forced_latencies} * tuning_.latency_ticks.load(std::memory_order_relaxed);
+  return !before(least_vt(queue) + most, entities_[id].node.key);
 }
 
 inline bool Scheduler::goes_on(const Queue& queue, uint32_t forced) const {
@@ -474,7 +521,7 @@ inline bool Scheduler::goes_on(const Queue& queue, uint32_t forced) const {
   if (running.turn_ticks >= turn_length(queue)) return false;
   if (!queue.anew) return true;  // who is behind was so when this turn began
   const uint64_t grain = tuning_.granularity_ticks.load(std::memory_order_relaxed) / grains_in_granularity;
-  return running.node.key <= entities_[first].node.key + grain;
+  return !before(entities_[first].node.key + grain, running.node.key);
 }
 
 inline void Scheduler::put_back(Queue& queue, uint64_t now) {
@@ -482,8 +529,9 @@ inline void Scheduler::put_back(Queue& queue, uint64_t now) {
   queue.running = none;
   if (id == none || !queue.keep_running) return;
   queue.keep_running = false;
+  if (!move_away(queue, id)) return insert(queue, id, now);
   queue.weight -= weight(entities_[id]);
-  if (!move_away(queue, id)) enqueue(queue, id, now);
+  ready_changed(queue);
 }
 
 inline uint32_t Scheduler::choose(Queue& queue, uint32_t forced) {
@@ -496,16 +544,16 @@ inline uint32_t Scheduler::choose(Queue& queue, uint32_t forced) {
 
 inline void Scheduler::begin_turn(Queue& queue, uint32_t id, uint64_t now) {
   Entity& entity = entities_[id];
-  dequeue(queue, id);
+  erase(queue, id);
   entity.statistics.wait_ticks += now - entity.since;
   entity.turn_ticks = 0;
   queue.running = id;
   queue.keep_running = true;
-  queue.weight += weight(entity);
   entity.publish({queue.cpu, Life::running, 0});
-  if (entity.lent) {
-    entity.lent = false;
-    entity.clear_tag();
+  const Tag tag = entity.tag.load(std::memory_order_relaxed);
+  if (tag == Tag::borrowed) entity.debt_vt = 0;
+  if (tag == Tag::lent || (tag == Tag::borrowed && !before(entity.node.key, queue.minimum_vt))) {
+    entity.set_tag(Tag::clean);
   }
   if (id != queue.ran_last) {
     queue.ran_last = id;
@@ -534,7 +582,7 @@ inline Turn Scheduler::pick(uint32_t cpu, uint64_t now) {
   uint32_t forced = none;
   if (queue.forced.load(std::memory_order_relaxed) != none) {
     forced = queue.forced.exchange(none, std::memory_order_acquire);
-    if (!waits_here(queue, forced)) forced = none;
+    if (!may_be_forced(queue, forced)) forced = none;
   }
   if (!may_be_preferred(queue, queue.preferred)) queue.preferred = none;
   if (goes_on(queue, forced)) return rest_of_turn(queue);
