@@ -26,7 +26,7 @@ struct Place {
 enum class Tag : uint32_t {
   clean,
   owed,      // virtual time is on its way to it
-  borrowed,  // got it, and has not used it up: may lend, but not borrow more
+  borrowed,  // got it, and has not run for twice as long since: may lend, but not borrow more
   lent,      // since its last turn
 };
 
@@ -51,7 +51,8 @@ struct Entity {
   Statistics statistics;
 
   std::atomic<Tag> tag{Tag::clean};
-  uint32_t debt_vt = 0;  // given to it; 0 again when its next turn begins
+  uint32_t debt_vt = 0;              // given to it last
+  uint64_t run_ticks_when_lent = 0;  // had run so long when it got that
   uint32_t debt_link = none;
   uint32_t arrival_link = none;
 

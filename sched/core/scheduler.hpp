@@ -7,9 +7,10 @@
 // Thread safety: as Entity and Queue say; `tuning` may be changed at any time, each field takes effect by itself.
 //
 // What it promises, and why (docs/scheduling.md has the bounds):
-// - Nobody starves. A turn costs who has it more virtual time than can have been lent to it, so all keys but one's own
-//   pass by. Passed over is only who lends, once before its turn; a wake-up, a preference and a co-scheduler's force
-//   put nobody further ahead than a bounded virtual time.
+// - Nobody starves. Whoever runs pays at least half of it itself, for it borrows only half a turn for each whole one,
+// so
+//   all others' keys pass that of one that waits. Passed over is only who lends, once before its turn; a wake-up, a
+//   preference and a co-scheduler's force put nobody further ahead than a bounded virtual time.
 // - What one lends another receives, once: a debt has one owner at a time (Tag), and follows its vCPU.
 // - Virtual time may wrap around: only differences count.
 #pragma once
@@ -155,6 +156,7 @@ class Scheduler {
   [[nodiscard]] bool goes_on(const Queue& queue, uint32_t forced) const;
   void put_back(Queue& queue, uint64_t now);
   [[nodiscard]] uint32_t choose(Queue& queue, uint32_t forced);
+  [[nodiscard]] static bool may_be_adjusted_again(const Entity& entity);
   void begin_turn(Queue& queue, uint32_t id, uint64_t now);
   [[nodiscard]] uint64_t turn_length(const Queue& queue) const;
   [[nodiscard]] Turn rest_of_turn(const Queue& queue) const;
@@ -279,6 +281,7 @@ inline void Scheduler::take_debts(Queue& queue) {
     set_key(queue, id, entity.node.key - entity.debt_vt);
     ++entity.statistics.debts;
     ++queue.statistics.debts_applied;
+    entity.run_ticks_when_lent = entity.statistics.run_ticks;
     entity.set_tag(Tag::borrowed);
   }
 }
@@ -542,6 +545,14 @@ inline uint32_t Scheduler::choose(Queue& queue, uint32_t forced) {
   return preferred != none ? preferred : policy().choose(*this, queue);
 }
 
+// A turn of who lends nothing, half of one that is borrowed: its key advances by half of what it runs at least.
+inline bool Scheduler::may_be_adjusted_again(const Entity& entity) {
+  const Tag tag = entity.tag.load(std::memory_order_relaxed);
+  if (tag != Tag::borrowed) return tag == Tag::lent;
+  const uint64_t ran_ticks = entity.statistics.run_ticks - entity.run_ticks_when_lent;
+  return ran_ticks >> entity.weight_log2 >= 2 * uint64_t{entity.debt_vt};
+}
+
 inline void Scheduler::begin_turn(Queue& queue, uint32_t id, uint64_t now) {
   Entity& entity = entities_[id];
   erase(queue, id);
@@ -550,11 +561,7 @@ inline void Scheduler::begin_turn(Queue& queue, uint32_t id, uint64_t now) {
   queue.running = id;
   queue.keep_running = true;
   entity.publish({queue.cpu, Life::running, 0});
-  const Tag tag = entity.tag.load(std::memory_order_relaxed);
-  if (tag == Tag::borrowed) entity.debt_vt = 0;
-  if (tag == Tag::lent || (tag == Tag::borrowed && !before(entity.node.key, queue.minimum_vt))) {
-    entity.set_tag(Tag::clean);
-  }
+  if (may_be_adjusted_again(entity)) entity.set_tag(Tag::clean);
   if (id != queue.ran_last) {
     queue.ran_last = id;
     ++entity.statistics.switches;
