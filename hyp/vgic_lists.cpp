@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// From the lines to the list registers and back (IHI 0048B, 5.2 and 5.3).
+// From the lines to the list registers and back (IHI 0048B, chapter 5).
 //
 // A list register holds one line. Active lines come first, as their EOI should find them; but while something is
 // pending at least one list register tells of it, for it may preempt. What does not fit:

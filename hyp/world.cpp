@@ -32,7 +32,7 @@ static_assert(offsetof(amphion_vcpu, lr_usr) - offsetof(amphion_vcpu, r) == 56);
 static_assert(offsetof(amphion_vcpu, pc) - offsetof(amphion_vcpu, r) == 60);
 static_assert(offsetof(amphion_vcpu, cpsr) - offsetof(amphion_vcpu, r) == 64);
 
-// HCR (B4.1.66): stage 2, set/way invalidation also cleans, IRQ and FIQ come to us, WFI, WFE, SMC, implementation
+// HCR (B4.1.65): stage 2, set/way invalidation also cleans, IRQ and FIQ come to us, WFI, WFE, SMC, implementation
 // defined registers and ACTLR trap. A vCPU may move to another CPU: FB and BSU make its local TLB and cache operations and
 // its barriers reach all CPUs. TSW stays clear: set/way operations do on this CPU what they do on hardware, and CPUs
 // that a vCPU left have written back and dropped what they had (sched.cpp). TID3 and TVM stay clear: they cost much.
