@@ -12,6 +12,11 @@
 
 #define DROP_PAGES 16384u
 
+/*
+ * One page a fault, though its neighbours may have memory: what the host asks for counts as written
+ * while the log is on, and is no longer taken back at the instance's bound when it holds zeros
+ * (hyp/stage2.hpp). A mapping that the hypervisor does not know of could outlive its page.
+ */
 static vm_fault_t amphion_fault(struct vm_fault *vmf)
 {
 	struct amphion_instance *inst = vmf->vma->vm_file->private_data;
