@@ -8,12 +8,12 @@
 #include <unistd.h>
 
 #include <fstream>
+#include <iterator>
 #include <stdexcept>
 #include <thread>
 #include <vector>
 
 #include "emulator/saved.hpp"
-#include "emulator/serial.hpp"
 
 namespace amphion::emulator {
 namespace {
@@ -164,7 +164,7 @@ bool Board::boots_from_card() const { return describe().value("board", developme
 bool Board::stop(std::chrono::seconds limit) const {
   require_running();
   const auto end = std::chrono::steady_clock::now() + limit;
-  if (boots_from_card()) return stop_by_shell(end);
+  if (boots_from_card()) return stop_by_keyboard(end);
   commands().execute("system_powerdown");
   while (running()) {
     if (std::chrono::steady_clock::now() > end) {
@@ -176,19 +176,22 @@ bool Board::stop(std::chrono::seconds limit) const {
   return true;
 }
 
-// QEMU gives this board neither a power key nor a power switch: its shell is asked, and it halts.
-bool Board::stop_by_shell(std::chrono::steady_clock::time_point end) const {
-  const Serial serial(path("serial.sock"));
-  serial.send("\npoweroff\n");
-  std::string said;
-  bool halted = false;
-  while (!halted && running() && std::chrono::steady_clock::now() < end) {
-    said += serial.receive(milliseconds(50));
-    halted =
-        said.find("reboot: System halted") != std::string::npos || said.find("reboot: Power down") != std::string::npos;
-  }
+// QEMU gives this board neither a power button, so its keyboard's power key is pressed, nor a power switch: it halts.
+bool Board::stop_by_keyboard(std::chrono::steady_clock::time_point end) const {
+  const std::string log = path("serial.log");
+  const auto before = static_cast<std::streamoff>(std::filesystem::file_size(log));
+  const auto halted = [&] {
+    std::ifstream file(log, std::ios::binary);
+    file.seekg(before);
+    const std::string said(std::istreambuf_iterator<char>(file), {});
+    return said.find("reboot: System halted") != said.npos || said.find("reboot: Power down") != said.npos;
+  };
+  commands().execute("send-key", {{"keys", nlohmann::json::array({{{"type", "qcode"}, {"data", "power"}}})}});
+  while (running() && !halted() && std::chrono::steady_clock::now() < end)
+    std::this_thread::sleep_for(milliseconds(50));
+  const bool orderly = halted();
   if (running()) power_off();
-  return halted;
+  return orderly;
 }
 
 void Board::power_off() const {

@@ -28,8 +28,8 @@ class Board {
   void save(const std::filesystem::path& folder) const;
   // Goes on from a saved phone, which stays as it is. CPUs, memory and control port are the saved ones; `data` is made.
   void start_from(const std::filesystem::path& folder, BoardOptions options) const;
-  // Presses the power key (orangepi-pc: asks the shell on its serial console) and waits for the orderly end; after the
-  // limit it pulls the plug and returns false.
+  // Presses the power key (orangepi-pc: its keyboard's) and waits for the orderly end; after the limit it pulls the
+  // plug and returns false.
   bool stop(std::chrono::seconds limit) const;
   // A power cut: what the phone has not flushed to its disk may be lost, nothing is told to it.
   void power_off() const;
@@ -44,7 +44,7 @@ class Board {
   void require_running() const;
   void require_stopped() const;
   [[nodiscard]] bool boots_from_card() const;
-  bool stop_by_shell(std::chrono::steady_clock::time_point end) const;
+  bool stop_by_keyboard(std::chrono::steady_clock::time_point end) const;
   void launch(const BoardOptions& options, bool incoming) const;
   std::filesystem::path folder_;
 };

@@ -22,6 +22,7 @@ std::vector<Delivery> Focus::frame(const Frame& in) {
   std::vector<Delivery> out;
   for (const KeyEvent& event : in) {
     if (event.type != EV_KEY || event.code >= keys || event.value < 0 || event.value > 1) continue;
+    if (event.code == KEY_POWER) continue;
     key(event.code, event.value == 1, out);
   }
   flush(out);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Who gets the keys: the state machine between the board's keyboards and the instances. Pure; knows no device.
-// Alt+F1..Fn gives the focus to instance n, Super+Tab to the next one that there is; neither reaches an instance.
+// Alt+F1..Fn gives the focus to instance n, Super+Tab to the next one that there is; neither reaches an instance, nor
+// does the power key, which is the phone's.
 // Instances come and go, and keep their numbers. Of nobody there, the focus is of no use.
 // Invariants: what an instance sees is balanced: a release only of a key that it saw pressed, and all of its pressed
 // keys are released when it loses the focus. Each frame that it gets ends with SYN_REPORT and is not empty. Repeats

@@ -7,7 +7,9 @@
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
+#include <cerrno>
 #include <csignal>
+#include <cstring>
 #include <ctime>
 #include <iostream>
 #include <optional>
@@ -123,6 +125,12 @@ void wait_for_end(const sigset_t& ends, phoned::Phone& phone, instance::Hypervis
   dog->stop();  // the orderly end may take longer
 }
 
+// As /sbin/poweroff asks BusyBox's init, which ends phoned in order.
+void switch_off() {
+  spdlog::info("the power key was pressed");
+  if (kill(1, SIGUSR2) != 0) spdlog::error("cannot tell init to switch the phone off: {}", std::strerror(errno));
+}
+
 int run(const Options& options) {
   const sigset_t ends = block_signals();
   phoned::Config config = phoned::read_config(options.config);
@@ -143,7 +151,7 @@ int run(const Options& options) {
         if (const auto unknown = hypervisor->info(info)) spdlog::warn("{}", *unknown);
         return std::uint64_t{info.pool_pages} * machine::page_bytes;
       },
-      *logs, [] { kill(getpid(), SIGTERM); });
+      *logs, [] { kill(getpid(), SIGTERM); }, switch_off);
   phone.start();
   spdlog::info("ready");
   wait_for_end(ends, phone, *hypervisor, start_watchdog(watchdog_s));

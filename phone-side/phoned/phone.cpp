@@ -27,12 +27,13 @@ constexpr std::chrono::seconds unpair_timeout{8};
 }  // namespace
 
 Phone::Phone(Config config, InstanceFactory make, std::function<std::uint64_t()> pool_bytes, Logs& logs,
-             std::function<void()> shutdown, BoardClock& clock)
+             std::function<void()> shutdown, std::function<void()> power_off, BoardClock& clock)
     : config_(std::move(config)),
       make_(std::move(make)),
       pool_bytes_(std::move(pool_bytes)),
       logs_(logs),
       shutdown_(std::move(shutdown)),
+      power_off_(std::move(power_off)),
       time_(link::real_files(), config_.data + "/clock", clock),
       owners_(config_.data, config_.pki),
       records_(link::real_files(), config_.data + "/records", link::pb::SIDE_PHONE),
@@ -284,8 +285,12 @@ void Phone::sweep() {
 
 void Phone::keys(std::span<const Frame> frames) {
   const auto pressed_or_released = [](const KeyEvent& event) { return event.type == EV_KEY && event.value != 2; };
+  const auto power_key = [](const KeyEvent& event) {
+    return event.type == EV_KEY && event.code == KEY_POWER && event.value == 1;
+  };
   for (const Frame& frame : frames) {
     keys_taken_ += static_cast<std::uint64_t>(std::count_if(frame.begin(), frame.end(), pressed_or_released));
+    if (std::any_of(frame.begin(), frame.end(), power_key)) power_off_();
   }
   const std::lock_guard lock(focus_mutex_);
   const std::size_t before = focus_.focused();

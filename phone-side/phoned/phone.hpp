@@ -28,9 +28,10 @@ namespace amphion::phoned {
 
 class Phone : public Commands {
  public:
-  // `shutdown`: asked for by an owner. `make`: where instances run. `pool_bytes`: memory for all of them together.
+  // `shutdown`: asked for by an owner. `power_off`: the power key, the whole board's. `make`: where instances run.
+  // `pool_bytes`: memory for all of them together.
   Phone(Config config, InstanceFactory make, std::function<std::uint64_t()> pool_bytes, Logs& logs,
-        std::function<void()> shutdown, BoardClock& clock = board_clock());
+        std::function<void()> shutdown, std::function<void()> power_off, BoardClock& clock = board_clock());
   ~Phone() override;
 
   // Throws std::runtime_error with one line when it cannot serve at all; a single instance's failure is its state.
@@ -85,6 +86,7 @@ class Phone : public Commands {
   std::function<std::uint64_t()> pool_bytes_;
   Logs& logs_;
   std::function<void()> shutdown_;
+  std::function<void()> power_off_;
   TimeFloor time_;
   Owners owners_;
   link::Records records_;

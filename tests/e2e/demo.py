@@ -185,6 +185,10 @@ class Scenario:
                         f"personal was held up: {longest * 1000:.0f} ms, with a median of {median * 1000:.0f} ms before the dock. "
                         "The emulated CPUs need two real ones to themselves: is the machine busy, or does another phone run here?")
 
+    def switch_off(self):
+        with self.step("the power key: the phone ends in order"):
+            rigs.run(rigs.EMULATOR, "--state", self.rig.phone_state, "stop", "--seconds", "120")
+
     def mark_ticks(self):
         self.ticks_before = int(self.personal.run("wc -l </tmp/ticks")) - 1
 
@@ -199,6 +203,7 @@ class Scenario:
         self.type_while_docked()
         self.undock()
         self.judge_personal()
+        self.switch_off()
 
 
 def main() -> int:

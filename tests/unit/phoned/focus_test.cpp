@@ -40,6 +40,15 @@ TEST(Focus, DropsRepeatsUnknownCodesAndOddValues) {
   EXPECT_TRUE(focus.frame({syn}).empty());
 }
 
+TEST(Focus, ThePowerKeyReachesNobody) {
+  Focus focus(1);
+  EXPECT_TRUE(focus.frame(frame(KEY_POWER, 1)).empty());
+  EXPECT_TRUE(focus.frame(frame(KEY_POWER, 0)).empty());
+  const auto out = focus.frame({key(KEY_POWER, 1), key(KEY_A, 1), syn});
+  ASSERT_EQ(out.size(), 1u);
+  EXPECT_EQ(out[0].frame, (Frame{key(KEY_A, 1), syn}));
+}
+
 TEST(Focus, FunctionKeyWithAltGivesTheFocusAndIsSwallowed) {
   Focus focus(2);
   EXPECT_EQ(focus.frame(frame(KEY_LEFTALT, 1)).size(), 1u);

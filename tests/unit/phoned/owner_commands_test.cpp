@@ -39,7 +39,8 @@ class Owner : public testing::Test {
     config.instance_template["kernel"] = folder_.path() + "/kernel";
     config.instance_template["disk"] = folder_.path() + "/template";
     phone_ = std::make_unique<Phone>(
-        config, hypervisor_.factory(), [] { return std::uint64_t{128} << 20; }, logs_, [] {}, clock_);
+        config, hypervisor_.factory(), [] { return std::uint64_t{128} << 20; }, logs_, [] {},
+        [this] { ++switched_off_; }, clock_);
     phone_->start();
   }
   void reboot() {
@@ -103,6 +104,7 @@ class Owner : public testing::Test {
   fakes::StillClock clock_;
   std::unique_ptr<Phone> phone_;
   std::vector<json> steps_;
+  int switched_off_ = 0;
 };
 
 // ---- On and off ----
@@ -158,6 +160,15 @@ TEST_F(Owner, ResetStartsAnew) {
 }
 
 // A new start's keyboard is told where the numbers are, so that phone and cloud never see one twice.
+TEST_F(Owner, AKeyboardsPowerKeySwitchesThePhoneOffAndNotTheInstance) {
+  const Frame press{{EV_KEY, KEY_POWER, 1}, {EV_SYN, SYN_REPORT, 0}},
+      repeat{{EV_KEY, KEY_POWER, 2}, {EV_SYN, SYN_REPORT, 0}};
+  phone_->keys({&press, 1});
+  phone_->keys({&repeat, 1});
+  EXPECT_EQ(switched_off_, 1);
+  EXPECT_TRUE(live().received.empty());
+}
+
 TEST_F(Owner, KeysAreNumberedOnOverStarts) {
   type(30);
   (void)ask(Operation::reset);

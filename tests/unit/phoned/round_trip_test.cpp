@@ -46,7 +46,7 @@ class RoundTrip : public testing::Test {
     config.socket.clear();
     config.instances.push_back(fakes::small_instance("work", folder_.path() + "/template"));
     phone_ = std::make_unique<Phone>(
-        config, hypervisor_.factory(), [] { return std::uint64_t{1} << 30; }, logs_, [] {}, clock_);
+        config, hypervisor_.factory(), [] { return std::uint64_t{1} << 30; }, logs_, [] {}, [] {}, clock_);
     phone_->start();
     ASSERT_TRUE(eventually([&] { return state()["cloud"]["connected"] == true; }));
   }
@@ -209,7 +209,7 @@ TEST_F(RoundTrip, WhoWasCutOffWhileItLeftGoesOnLeaving) {
   config.socket.clear();
   config.instances.push_back(fakes::small_instance("work", folder_.path() + "/template"));
   phone_ = std::make_unique<Phone>(
-      config, hypervisor_.factory(), [] { return std::uint64_t{1} << 30; }, logs_, [] {}, clock_);
+      config, hypervisor_.factory(), [] { return std::uint64_t{1} << 30; }, logs_, [] {}, [] {}, clock_);
   phone_->start();
   EXPECT_TRUE(eventually([&] { return state()["cloud"]["address"] == ""; }));
 }
