@@ -78,12 +78,6 @@ Status CloudPairing::leave() {
   return store(*target);
 }
 
-Status CloudPairing::forget() {
-  if (Status s = store({}); !s.ok()) return s;
-  for (const char* name : {"/phone.key", "/phone.crt"}) {
-    if (Status s = files_.remove(pki_ + name); !s.ok()) return s;
-  }
-  return {};
-}
+Status CloudPairing::forget() { return store({}); }
 
 }  // namespace amphion::phoned

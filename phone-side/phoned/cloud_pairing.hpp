@@ -31,7 +31,8 @@ class CloudPairing {
   // conflict: paired already. Durable when done; after an error, paired or not as load() says.
   link::Status pair(const std::string& address, const link::Identity& identity);
   link::Status leave();
-  // Certificate, key and address are gone for good; also the image's, and a damaged file.
+  // Certificate, key and address are gone for good; also a damaged file. The image's no longer count, but stay: owners
+  // know the phone by them (owners.hpp).
   link::Status forget();
 
  private:

@@ -100,24 +100,25 @@ Check check_clock(const json& time) {
   return check;
 }
 
-Check check_certificate(const std::string& name, const link::Identity& identity, std::int64_t now_s) {
+Check check_certificate(const std::string& name, const link::Identity& identity, std::int64_t now_s,
+                        const std::string& renewal) {
   const auto facts = link::certificate_facts(identity.certificate);
-  if (!facts) return {name, Health::bad, facts.error().text, "pair again: `amphion unpair --force`, `amphion pair`"};
+  if (!facts) return {name, Health::bad, facts.error().text, renewal};
   if (const auto whole = link::check_identity(identity); !whole.ok()) {
-    return {name, Health::bad, whole.error().text, "pair again: `amphion unpair --force`, `amphion pair`"};
+    return {name, Health::bad, whole.error().text, renewal};
   }
   Check check{name, Health::good, facts->name + ", until " + utc_text(facts->to)};
   if (now_s > facts->to) {
     check.health = Health::bad;
     check.found = facts->name + " has expired, on " + utc_text(facts->to);
-    check.advice = "is the clock right? If so, pair again";
+    check.advice = "is the clock right? If so, " + renewal;
   } else if (now_s < facts->from) {
     check.health = Health::warning;
     check.found = facts->name + " is valid from " + utc_text(facts->from) + " on only";
     check.advice = "the clock is late";
   } else if (facts->to - now_s < expires_soon_s) {
     check.health = Health::warning;
-    check.advice = "it ends soon: pair again before";
+    check.advice = "it ends soon: " + renewal;
   }
   return check;
 }

@@ -32,7 +32,8 @@ struct BoardPaths {
 };
 
 [[nodiscard]] Check check_clock(const nlohmann::json& time);  // TimeFloor::status()
-[[nodiscard]] Check check_certificate(const std::string& name, const link::Identity& identity, std::int64_t now_s);
+[[nodiscard]] Check check_certificate(const std::string& name, const link::Identity& identity, std::int64_t now_s,
+                                      const std::string& renewal);
 [[nodiscard]] Check check_cloud(const nlohmann::json& cloud);  // CloudLink::status()
 [[nodiscard]] Check check_data(const std::string& data);
 [[nodiscard]] Check check_file_systems(const BoardPaths& paths);

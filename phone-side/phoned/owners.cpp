@@ -29,6 +29,11 @@ Status Owners::start() {
   return link::real_files().sync_folder(folder_.substr(0, folder_.rfind('/')));
 }
 
+std::string Owners::renewal() const {
+  if (own_) return "on the phone's console: remove " + folder_ + ", switch off and on, then `amphion invite`";
+  return "they came with the image: put new ones, by `amphion-pki issue`, into " + pki_ + " and switch off and on";
+}
+
 link::Result<link::Code> Owners::invite() {
   if (!own_) {
     return link::Error{ErrorCode::conflict,

@@ -20,6 +20,7 @@ class Owners {
   // Makes the authority if it is needed and missing; whole or not at all.
   link::Status start();
   [[nodiscard]] const link::Identity& identity() const { return identity_; }
+  [[nodiscard]] std::string renewal() const;  // what to do about an identity that is no good
   [[nodiscard]] link::CodeDesk& desk() { return desk_; }
 
   // A code for one more owner. conflict: the image brought the certificates, so their maker makes the owners'.

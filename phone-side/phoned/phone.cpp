@@ -376,8 +376,10 @@ json Phone::doctor() {
     if (!loaded.ok()) cloud["error"] = loaded.error().text;
   }
   if (!target.address.empty())
-    checks.push_back(check_certificate("certificate", target.identity, link::wall_clock_s()));
-  checks.push_back(check_certificate("owners' certificate", owners_.identity(), link::wall_clock_s()));
+    checks.push_back(check_certificate("certificate", target.identity, link::wall_clock_s(),
+                                       "pair again: `amphion unpair --force`, `amphion pair`"));
+  checks.push_back(
+      check_certificate("owners' certificate", owners_.identity(), link::wall_clock_s(), owners_.renewal()));
   checks.push_back(check_cloud(cloud));
   checks.push_back(check_network(paths));
   checks.push_back(check_data(config_.data));

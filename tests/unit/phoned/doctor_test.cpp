@@ -43,17 +43,18 @@ TEST_F(DoctorTest, Certificates) {
   ASSERT_TRUE(link::issue_certificate(pki, {.role = link::Role::phone, .name = "phone"}).ok());
   const auto identity = link::identity_in(pki, link::Role::phone);
   const auto facts = link::certificate_facts(identity.certificate);
-  expect(check_certificate("c", identity, now), Health::good, "phone, until");
-  expect(check_certificate("c", identity, facts->to - 86400), Health::warning, "phone, until");
-  expect(check_certificate("c", identity, facts->to + 1), Health::bad, "has expired");
-  expect(check_certificate("c", identity, 5), Health::warning, "is valid from");
+  expect(check_certificate("c", identity, now, "renew"), Health::good, "phone, until");
+  expect(check_certificate("c", identity, facts->to - 86400, "renew"), Health::warning, "phone, until");
+  expect(check_certificate("c", identity, facts->to + 1, "renew"), Health::bad, "has expired");
+  expect(check_certificate("c", identity, 5, "renew"), Health::warning, "is valid from");
   ASSERT_TRUE(link::create_authority(pki + "/other").ok());
   auto strange = identity;
   strange.authority = pki + "/other/ca.crt";
-  expect(check_certificate("c", strange, now), Health::bad, "issued by another authority");
+  expect(check_certificate("c", strange, now, "renew"), Health::bad, "issued by another authority");
   strange.key = pki + "/other/ca.key";
-  expect(check_certificate("c", strange, now), Health::bad, "key is not the certificate's");
-  expect(check_certificate("c", link::identity_in("/nowhere", link::Role::phone), now), Health::bad, "cannot read");
+  expect(check_certificate("c", strange, now, "renew"), Health::bad, "key is not the certificate's");
+  expect(check_certificate("c", link::identity_in("/nowhere", link::Role::phone), now, "renew"), Health::bad,
+         "cannot read");
 }
 
 TEST_F(DoctorTest, Cloud) {

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 #include <linux/input-event-codes.h>
 
+#include <algorithm>
 #include <atomic>
 #include <chrono>
 #include <thread>
@@ -193,7 +194,11 @@ TEST_F(RoundTrip, IsUnpairedOnlyWithAllAtHome) {
   (void)command(Operation::undock);
   EXPECT_EQ(command(Operation::unpair)["told"], true);
   EXPECT_EQ(state()["cloud"]["address"], "");
-  EXPECT_FALSE(std::filesystem::exists(folder_.path() + "/phone.key"));
+  const json doctor = phone_->execute({Operation::doctor, {}}, [](const json&) {});
+  const auto owners = std::find_if(doctor["checks"].begin(), doctor["checks"].end(),
+                                   [](const json& check) { return check["name"] == "owners' certificate"; });
+  ASSERT_NE(owners, doctor["checks"].end());
+  EXPECT_EQ((*owners)["health"], "good") << *owners;
   EXPECT_EQ(refusal(Operation::unpair), "this phone is paired with no cloud");
   EXPECT_THAT(refusal(Operation::dock), HasSubstr("cloud"));
   EXPECT_EQ(state_of(), "running");
