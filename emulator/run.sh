@@ -87,7 +87,7 @@ else
   step login wait_for_login
 fi
 cat >"$STATE/env" <<END
-export PATH="$PC_BUILD/phone-side/cli:\$PATH" AMPHION_PHONE=127.0.0.1:$CONTROL_PORT AMPHION_PKI="$STATE/pki"
+export PATH="$PC_BUILD/phone-side/cli:$PC_BUILD/cloud-side/amphiond:\$PATH" AMPHION_PHONE=127.0.0.1:$CONTROL_PORT AMPHION_PKI="$STATE/pki"
 END
 cat >&2 <<END
 

@@ -64,7 +64,10 @@ void show_code(const json& answer, std::ostream& out) {
     out << "    amphion pair " << code << "@" << host.get<std::string>() << ":" << port << "\n";
   if (answer.at("hosts").empty()) out << "    amphion pair " << code << "@HOST:" << port << "\n";
   if (answer.at("local").get<bool>()) {
-    out << "\namphiond listens on this machine only: phones elsewhere need --listen 0.0.0.0:" << port << "\n";
+    out << "\namphiond listens on this machine only, which the phone of `make run` knows as 10.0.2.2; phones elsewhere "
+           "need "
+           "--listen 0.0.0.0:"
+        << port << "\n";
   }
 }
 

@@ -145,6 +145,8 @@ std::string usage_error(const CLI::App& app, const CLI::ParseError& error) {
   std::string text = error.what();
   std::replace(text.begin(), text.end(), '\n', ' ');
   const auto commands = app.get_subcommands();
+  const auto unknown = app.remaining();
+  if (commands.empty() && !unknown.empty()) text = "there is no command or option \"" + unknown.front() + "\"";
   return text + "; see amphion " + (commands.empty() ? "" : commands.front()->get_name() + " ") + "--help";
 }
 

@@ -117,6 +117,8 @@ TEST_F(CliTest, UsageErrorsAreOneLineThatSaysWhereToRead) {
   EXPECT_EQ(err_.str(), "amphion: The following argument was not expected: --nonsense; see amphion list --help\n");
   EXPECT_EQ(call({}), exit_usage);
   EXPECT_EQ(err_.str(), "amphion: A subcommand is required; see amphion --help\n");
+  EXPECT_EQ(call({"fly", "away"}), exit_usage);
+  EXPECT_EQ(err_.str(), "amphion: there is no command or option \"fly\"; see amphion --help\n");
 }
 
 TEST_F(CliTest, ErrorsAreAnswersWithJson) {
