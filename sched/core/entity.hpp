@@ -39,21 +39,27 @@ struct Statistics {  // of an entity; read by others at any time. Counts of 32 b
   uint32_t debts = 0;       // got virtual time from a sibling
 };
 
-struct Entity {
+// Two cache lines: what a decision reads of others in the queue, and what it needs of the one that stops or starts.
+struct alignas(64) Entity {
   Node node;  // key: virtual run time
+
+ private:
+  std::atomic<uint32_t> place_{0};
+
+ public:
+  std::atomic<Tag> tag{Tag::clean};
   uint32_t first_sibling = 0;
   uint32_t siblings = 1;     // itself counted: entities first_sibling .. first_sibling + siblings - 1
-  uint32_t allowed = ~0u;    // CPUs, a bit each
   uint32_t weight_log2 = 0;  // share of its CPU as a power of two
-  uint64_t turn_ticks = 0;   // of its turn, as far as it has run
-  uint64_t since = 0;        // when it became ready or began to run
-  bool away = false;         // posted, not arrived
-  Statistics statistics;
-
-  std::atomic<Tag> tag{Tag::clean};
-  uint32_t debt_vt = 0;              // given to it last
-  uint64_t run_ticks_when_lent = 0;  // had run so long when it got that
+  uint32_t debt_vt = 0;      // given to it last
   uint32_t debt_link = none;
+  bool away = false;  // posted, not arrived
+
+  uint64_t since = 0;                // when it became ready or began to run
+  uint64_t turn_ticks = 0;           // of its turn, as far as it has run
+  uint64_t run_ticks_when_lent = 0;  // had run so long when it was given that
+  Statistics statistics;
+  uint32_t allowed = ~0u;  // CPUs, a bit each
   uint32_t arrival_link = none;
 
   [[nodiscard]] Place place() const {
@@ -68,10 +74,8 @@ struct Entity {
     return tag.compare_exchange_strong(from, to, std::memory_order_acq_rel);
   }
   void set_tag(Tag value) { tag.store(value, std::memory_order_release); }
-
- private:
-  std::atomic<uint32_t> place_{0};
 };
+static_assert(sizeof(Entity) == 128);
 
 // What CPUs hand to one of them: a list of entities that anyone may push to, and that its owner takes whole.
 class Box {

@@ -40,7 +40,8 @@ inline void cpu_0_forces_siblings(Scheduler& scheduler, Queue& queue, uint32_t i
 inline uint32_t not_too_far_ahead(Scheduler& scheduler, Queue& queue) {
   const uint32_t first = queue.tree.first(), successor = queue.tree.next(first);
   const Entity& entity = scheduler.entity(first);
-  if (successor == none || entity.siblings == 1) return first;
+  const Tag tag = entity.tag.load(std::memory_order_relaxed);
+  if (successor == none || entity.siblings == 1 || tag == Tag::owed || tag == Tag::lent) return first;
   const uint32_t threshold =
       sbco_threshold(queue.tree.size(), scheduler.tuning().threshold.load(std::memory_order_relaxed));
   uint32_t slowest = none, most_before = 0;

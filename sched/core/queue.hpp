@@ -28,8 +28,7 @@ struct QueueStatistics {
 };
 
 struct Queue {
-  constexpr Queue(uint8_t cpu_number, std::span<Entity> entities)
-      : cpu(cpu_number), tree(EntityNodes{entities}) {}
+  constexpr Queue(uint8_t cpu_number, std::span<Entity> entities) : cpu(cpu_number), tree(EntityNodes{entities}) {}
 
   const uint8_t cpu;
   Tree<EntityNodes> tree;

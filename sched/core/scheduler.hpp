@@ -106,7 +106,8 @@ class Scheduler {
   [[nodiscard]] const char* broken() const;
 
  private:
-  static constexpr uint32_t published_at_once = 16;
+  static constexpr uint32_t published_whole = 16;   // up to here all ordinates are rewritten in each decision
+  static constexpr uint32_t published_at_once = 8;  // of a longer queue
   static constexpr uint32_t looked_at_for_others = 8;
   static constexpr uint32_t most_behind_latencies = 4;  // nobody waits longer for what one long operation took
   static constexpr uint32_t short_turns_in_turn = 16;   // enough for an interrupt's handler
@@ -299,13 +300,15 @@ inline uint16_t Scheduler::ordinate(const Queue& queue, uint32_t id) const {
   return static_cast<uint16_t>(before < 0xffff ? before : 0xffff);
 }
 
-// In turns, if the queue is long: a decision costs O(log n), and an ordinate is old by at most n / 16 of them.
+// In turns, if the queue is long: a decision costs O(log n), and an ordinate is old by about n / 8 of them.
 inline void Scheduler::publish(Queue& queue) {
-  uint32_t id = queue.tree.size() <= published_at_once ? none : queue.published_to;
+  const bool whole = queue.tree.size() <= published_whole;
+  const uint32_t most = whole ? published_whole : published_at_once;
+  uint32_t id = whole ? none : queue.published_to;
   if (id == none) id = queue.tree.first();
   if (id == none) return;
   uint32_t at = ordinate(queue, id);
-  for (uint32_t count = 0; id != none && count < published_at_once; ++count, ++at) {
+  for (uint32_t count = 0; id != none && count < most; ++count, ++at) {
     Entity& entity = entities_[id];
     if (entity.siblings > 1) {
       entity.publish({queue.cpu, Life::queued, static_cast<uint16_t>(at < 0xffff ? at : 0xffff)});

@@ -369,7 +369,8 @@ class Naive {
       at = static_cast<uint32_t>(std::find(q.waiting.begin(), q.waiting.end(), *q.published_to) - q.waiting.begin());
     }
     uint32_t count = 0;
-    for (; at < q.waiting.size() && count < 16; ++at, ++count) {
+    const uint32_t most = q.waiting.size() > 16 ? 8 : 16;
+    for (; at < q.waiting.size() && count < most; ++at, ++count) {
       if (entities[q.waiting[at]].siblings > 1) entities[q.waiting[at]].ordinate = at + (q.keep ? 1 : 0);
     }
     if (count != 0) q.published_to = at < q.waiting.size() ? std::optional(q.waiting[at]) : std::nullopt;
