@@ -2,8 +2,8 @@
 # SPDX-License-Identifier: Apache-2.0
 # Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
 # the bundle for the emulated board, and those for the boards that boot from a card; for tests also the programs that run
-# QEMU, the unit tests and the fuzz targets with sanitizers, and the modules that test guests load; for make bench-hyp its programs.
-# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load
+# QEMU, the unit tests and the fuzz targets with sanitizers, and the modules that test guests load; for make bench-hyp and bench-sched their programs.
+# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load bench-sched-cost
 #   (default: pc phone hyp module bundle)
 . "$(dirname "$0")/common.sh"
 cd "$ROOT_DIR"
@@ -37,6 +37,7 @@ part_pc-sanitize() {
 }
 part_module() { toolchain/module.sh guest-kernel-mods/amphion_host >/dev/null; }
 part_test-module() { toolchain/module.sh tests/guest >/dev/null; }
+part_bench-sched-cost() { part_phone && compile phone sched-cost && part_pc && compile pc sched-cost; }
 part_bench-load() { part_phone && compile phone hyp-load && part_pc && compile pc hyp-tree; }
 part_bundle() {
   toolchain/host-initramfs.sh qemu-virt build/phone/host-qemu-virt.cpio.lz4
@@ -52,6 +53,6 @@ part_boards() {
 
 [ $# -gt 0 ] || set -- pc phone hyp module bundle
 for part in "$@"; do
-  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load"
+  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load bench-sched-cost"
   step "build $part" "part_$part"
 done
