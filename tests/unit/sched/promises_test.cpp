@@ -118,6 +118,32 @@ TEST(Lending, CannotBeHoardedInShortTurns) {
   EXPECT_GE(machine.run_time(siblings), 20 * second / 6);
 }
 
+// Whoever may lend to it does, at every occasion, however near it is.
+TEST(Lending, NobodyLivesOnLoans) {
+  constexpr uint32_t cpus = 8, borrower = 0, beside = 3, turns = 2000;
+  Parts parts(cpus, cpus + beside + cpus);
+  for (uint32_t id = 0; id < parts.entities.size(); ++id) {
+    const bool sibling = id < cpus;
+    const uint32_t cpu = sibling ? id : id < cpus + beside ? 0 : id - cpus - beside;
+    parts.scheduler.create(id, sibling ? 0 : id, sibling ? cpus : 1, static_cast<uint8_t>(cpu), 0, 1u << cpu);
+  }
+  parts.tuning.policy = &bal;  // lends nothing by itself
+  for (uint32_t id = 0; id < parts.entities.size(); ++id) parts.scheduler.wake(id, 0);
+  for (uint32_t turn = 0; turn < turns; ++turn) {
+    for (uint32_t cpu = 0; cpu < cpus; ++cpu) {
+      Queue& queue = parts.queue(cpu);
+      const uint64_t ticks = cpu == 0 ? 4 * ms : 10 * ms;
+      if (queue.running != none) parts.scheduler.charge(queue.running, ticks);
+      static_cast<void>(parts.scheduler.pick(cpu, 0));
+      const bool waits = parts.entities[borrower].place().life == Life::queued;
+      if (waits && cpu != 0 && queue.running != cpu) static_cast<void>(parts.scheduler.lend(queue, cpu, borrower));
+    }
+  }
+  const uint64_t all = turns * 4 * ms;
+  EXPECT_GT(parts.entities[borrower].statistics.debts, turns / 10);
+  EXPECT_LE(parts.entities[borrower].statistics.run_ticks, all * 2 / (beside + 3));  // its share, weighing twice
+}
+
 // What all have lent is what all have received, when nothing is on its way.
 TEST(Lending, EveryFarSiblingIsOneDebtAppliedOnce) {
   Random random(4);
