@@ -76,7 +76,7 @@ class Scheduler {
   // It has nothing useful to do before others have run.
   void yield(uint32_t id);
   // An interrupt came for it: a sibling may be spinning until it answers. It goes next, in a short turn, if it is not
-  // ahead of the others by more than a turn.
+  // ahead of the others by more than a turn and half a latency, with which a wake-up puts them behind it.
   void prefer(uint32_t id);
 
   // Takes in what was posted to `cpu`: from here on it owns them. pick() begins with it.
@@ -346,6 +346,7 @@ inline uint32_t Scheduler::least_loaded(uint32_t cpus, uint32_t own) const {
 inline uint32_t Scheduler::cpu_for_waking(uint32_t id, uint32_t waker) const {
   const Entity& entity = entities_[id];
   const uint32_t own = entity.place().cpu, allowed = entity.allowed & all_cpus();
+  if (allowed == 1u << own) return own;
   if (policy().spread) {
     const uint32_t free = allowed & ~cpus_of_siblings(id);
     return least_loaded(free != 0 ? free : allowed, own);
@@ -358,9 +359,10 @@ inline uint32_t Scheduler::cpu_for_waking(uint32_t id, uint32_t waker) const {
 
 // Beside a sibling, though there is a CPU without one.
 inline bool Scheduler::stacked(const Queue& queue, uint32_t id) const {
-  if (!policy().spread || entities_[id].siblings == 1) return false;
+  const uint32_t allowed = entities_[id].allowed & all_cpus();
+  if (!policy().spread || entities_[id].siblings == 1 || allowed == 1u << queue.cpu) return false;
   const uint32_t taken = cpus_of_siblings(id);
-  return (taken >> queue.cpu & 1) != 0 && (entities_[id].allowed & all_cpus() & ~taken) != 0;
+  return (taken >> queue.cpu & 1) != 0 && (allowed & ~taken) != 0;
 }
 
 // The end of a turn is where a vCPU that never sleeps can be moved: away from a sibling, or to a shorter queue. It is
@@ -368,6 +370,7 @@ inline bool Scheduler::stacked(const Queue& queue, uint32_t id) const {
 inline bool Scheduler::move_away(Queue& queue, uint32_t id) {
   const Entity& entity = entities_[id];
   uint32_t allowed = entity.allowed & all_cpus();
+  if (allowed == 1u << queue.cpu) return false;
   if (policy().spread && entity.siblings > 1) {
     const uint32_t taken = cpus_of_siblings(id), free = allowed & ~taken;
     if ((taken >> queue.cpu & 1) != 0 && free != 0) {
@@ -507,9 +510,12 @@ inline bool Scheduler::waits_here(const Queue& queue, uint32_t id) const {
   return place.life == Life::queued && place.cpu == queue.cpu && !entities_[id].away;
 }
 
+// One that has just woken stands half a latency behind the rest, who are preferred beside it all the same.
 inline bool Scheduler::may_be_preferred(const Queue& queue, uint32_t id) const {
   if (!waits_here(queue, id)) return false;
-  return !before(least_vt(queue) + queue.turn_vt.load(std::memory_order_relaxed), entities_[id].node.key);
+  const uint64_t most = queue.turn_vt.load(std::memory_order_relaxed) +
+                        uint64_t{tuning_.latency_ticks.load(std::memory_order_relaxed)} / 2;
+  return !before(least_vt(queue) + most, entities_[id].node.key);
 }
 
 inline bool Scheduler::may_be_forced(const Queue& queue, uint32_t id) const {

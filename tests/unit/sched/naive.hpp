@@ -123,7 +123,7 @@ class Naive {
     std::optional<uint32_t> forced = q.forced;
     q.forced.reset();
     if (!forced || !waits(cpu, *forced) || entities[*forced].key > least(q) + 2 * settings.latency) forced.reset();
-    if (q.preferred && (!waits(cpu, *q.preferred) || entities[*q.preferred].key > least(q) + q.turn))
+    if (q.preferred && (!waits(cpu, *q.preferred) || entities[*q.preferred].key > least(q) + q.turn + settings.latency / 2))
       q.preferred.reset();
     if (!goes_on(q, forced)) decide(cpu, forced);
     if (!q.running || q.waiting.empty()) return {q.running, -1};
