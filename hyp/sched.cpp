@@ -75,7 +75,8 @@ bool set_scheduling(const amphion_sched& wanted) {
 amphion_sched scheduling() {
   const auto us = [](u32 ticks) { return static_cast<u32>((ns_of_ticks(ticks) + 500) / 1000); };
   amphion_sched result{};
-  while (sched::policies[result.policy] != tuning.policy.load()) ++result.policy;
+  const sched::Policy* const policy = tuning.policy.load();
+  while (sched::policies[result.policy] != policy) ++result.policy;
   result.threshold = tuning.threshold.load();
   result.latency_us = us(tuning.latency_ticks.load());
   result.granularity_us = us(tuning.granularity_ticks.load());
