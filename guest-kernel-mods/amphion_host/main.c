@@ -15,6 +15,7 @@
 #include "hypercall.h"
 #include "instance.h"
 #include "last_log.h"
+#include "sched.h"
 
 static DEFINE_SPINLOCK(instances_lock); /* instances[], taken in the interrupt handler */
 static struct amphion_instance *instances[AMPHION_MAX_INSTANCES + 1];
@@ -83,6 +84,10 @@ static long amphion_ioctl(struct file *file, unsigned int cmd, unsigned long arg
 		return copy_to_user((void __user *)arg, &info, sizeof(info)) ? -EFAULT : 0;
 	case AMPHION_CREATE:
 		return amphion_instance_create((void __user *)arg);
+	case AMPHION_SCHED_GET:
+		return amphion_sched_get((void __user *)arg);
+	case AMPHION_SCHED_SET:
+		return amphion_sched_set((const void __user *)arg);
 	default:
 		return -ENOTTY;
 	}

@@ -238,6 +238,8 @@ struct amphion_gic {
 #define AMPHION_SCHED_PROCCO 2u
 #define AMPHION_SCHED_CPUCO 3u
 #define AMPHION_SCHED_SBCO 4u
+#define AMPHION_SCHED_NAMES {"dft", "bal", "procco", "cpuco", "sbco"} /* by AMPHION_SCHED_* */
+#define AMPHION_SCHED_THRESHOLD_ONE 1024u
 #define AMPHION_SCHED_SHORTEST_US 100u
 #define AMPHION_SCHED_LONGEST_US 100000u
 
@@ -252,7 +254,7 @@ struct amphion_sched_cpu {
 
 struct amphion_sched {
 	amphion_u32 policy;         /* AMPHION_SCHED_* */
-	amphion_u32 threshold;      /* of the queue's length, in 1024ths: 0..1024 */
+	amphion_u32 threshold;      /* of the queue's length: 0..AMPHION_SCHED_THRESHOLD_ONE */
 	amphion_u32 latency_us;     /* a round of few vCPUs: AMPHION_SCHED_SHORTEST_US..AMPHION_SCHED_LONGEST_US */
 	amphion_u32 granularity_us; /* a turn in a round of many: the same bounds */
 	amphion_u32 hand_over;      /* 1: an interrupt's vCPU goes next, for a short turn */
