@@ -13,7 +13,7 @@ setup: ## packages, cross sysroot, kernels, QEMU, root file systems (a second ru
 build: setup ## everything, into build/
 	@toolchain/build.sh
 
-run: build ## the cloud server and an emulated phone; leaves you at the phone
+run: build ## the cloud server and an emulated phone; leaves you at the phone; SCHED=bal: docs/scheduling.md
 	@emulator/run.sh
 
 stop: ## end the phone and the cloud server that `make run` started

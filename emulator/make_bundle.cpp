@@ -12,6 +12,7 @@
 
 #include "board/boards.hpp"
 #include "emulator/host_tree.hpp"
+#include "emulator/sched_choice.hpp"
 #include "hyp/bundle.hpp"
 
 namespace amphion::emulator {
@@ -26,6 +27,7 @@ constexpr std::uint32_t initrd_place = 96 * mib;
 struct Options {
   std::string board, hypervisor, kernel, initrd, board_dtb, out;
   std::string bootargs;
+  std::string sched;
   std::uint32_t memory_mib = 1024;
   std::uint32_t host_base = 0x4800'0000;
   std::uint32_t host_mib = 256;
@@ -82,6 +84,12 @@ void fill_ranges(hyp::BundleHeader& header, const hyp::Board& board, const Optio
   header.pool[1] = {host_end, ram_end - host_end};
 }
 
+hyp::BundleSched sched_choice(const std::string& text) {
+  const auto choice = parse_sched_choice(text);
+  if (const auto* wrong = std::get_if<std::string>(&choice)) throw std::runtime_error("--sched: " + *wrong);
+  return std::get<hyp::BundleSched>(choice);
+}
+
 Bytes make_bundle(const hyp::Board& board, const Options& options) {
   const Bytes kernel = read_file(options.kernel);
   const Bytes initrd = options.initrd.empty() ? Bytes{} : read_file(options.initrd);
@@ -98,6 +106,7 @@ Bytes make_bundle(const hyp::Board& board, const Options& options) {
   header.version = hyp::bundle_version;
   header.header_bytes = sizeof(header);
   fill_ranges(header, board, options);
+  if (!options.sched.empty()) header.sched = sched_choice(options.sched);
 
   Bytes bundle(sizeof(header));
   header.dtb = append(bundle, dtb, options.host_base + dtb_place);
@@ -138,6 +147,9 @@ int main(int argc, char** argv) {
   app.add_option("--initrd", options.initrd, "its initramfs");
   app.add_option("--board-dtb", options.board_dtb, "the board's device tree")->required();
   app.add_option("--bootargs", options.bootargs, "its kernel command line")->required();
+  app.add_option("--sched", options.sched,
+                 std::string("how the scheduler begins: ") + amphion::emulator::sched_choice_help +
+                     " (default: the hypervisor's choice)");
   app.add_option("--memory", options.memory_mib, "the board's RAM in MiB")->check(CLI::Range(512, 3072));
   app.add_option("--host-base", options.host_base, "where the host instance's memory begins");
   app.add_option("--host-memory", options.host_mib, "the host instance's memory in MiB")->check(CLI::Range(128, 1024));

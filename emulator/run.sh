@@ -81,6 +81,7 @@ give_owner_certificate
 cloud_pid >/dev/null || step cloud start_cloud
 if emulator status | grep -q '^running'; then
   [ ${#vnc[@]} = 0 ] || say "the phone runs already and keeps its screens: --vnc counts when it starts (make stop)"
+  [ -z "${SCHED:-}" ] || say "the phone runs already and keeps its scheduler: SCHED counts when it starts (make stop); amphion sched changes it now"
 else
   step board start_phone
   step phone wait_for_phone

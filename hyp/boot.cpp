@@ -109,7 +109,7 @@ void begin_log() {
   Line() << cpu_count() << " CPUs, " << gic::list_register_count() << " list registers, " << pool().total_pages() / 256
          << " MiB for phones";
   init_instances(place);
-  init_scheduler();
+  init_scheduler(header.sched);
   create_host({Phys(header.host.base), header.host.bytes}, static_cast<u32>(header.kernel.load),
               static_cast<u32>(header.dtb.load));
   reserve_what_is_taken();

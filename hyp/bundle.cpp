@@ -3,6 +3,8 @@
 // Thread safety: pure functions.
 #include "hyp/bundle.hpp"
 
+#include "hyp/abi/amphion_hypercall.h"
+
 namespace amphion::hyp {
 namespace {
 
@@ -65,6 +67,15 @@ BundleError check_items(const BundleHeader& header) {
   return BundleError::none;
 }
 
+BundleError check_sched(const BundleSched& sched) {
+  const auto period = [](std::uint32_t us) {
+    return us == 0 || (us >= AMPHION_SCHED_SHORTEST_US && us <= AMPHION_SCHED_LONGEST_US);
+  };
+  const bool good = sched.policy <= AMPHION_SCHED_SBCO + 1 && sched.threshold <= AMPHION_SCHED_THRESHOLD_ONE + 1 &&
+                    period(sched.latency_us) && period(sched.granularity_us) && sched.hand_over <= 2 && sched.pad == 0;
+  return good ? BundleError::none : BundleError::sched;
+}
+
 }  // namespace
 
 std::uint32_t bundle_crc32(const std::uint8_t* data, std::size_t bytes, std::uint32_t before) {
@@ -97,6 +108,8 @@ const char* text(BundleError error) {
       return "bundle: the device tree is absent or does not fit the host's memory";
     case BundleError::overlap:
       return "bundle: two memory ranges overlap";
+    case BundleError::sched:
+      return "bundle: a setting of the scheduler is out of bounds";
   }
   return "bundle: unknown error";
 }
@@ -113,8 +126,9 @@ BundleError check(const BundleHeader* header, std::uint64_t bytes_available) {
   if (bundle_crc32(bytes + bundle_crc_from, header->total_bytes - bundle_crc_from) != header->crc32) {
     return BundleError::crc;
   }
-  const BundleError ranges = check_ranges(*header);
-  return ranges != BundleError::none ? ranges : check_items(*header);
+  if (const BundleError ranges = check_ranges(*header); ranges != BundleError::none) return ranges;
+  if (const BundleError items = check_items(*header); items != BundleError::none) return items;
+  return check_sched(header->sched);
 }
 
 }  // namespace amphion::hyp

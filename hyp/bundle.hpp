@@ -17,7 +17,7 @@ namespace amphion::hyp {
 
 inline constexpr std::uint32_t bundle_alignment = 4096;
 inline constexpr std::array<std::uint8_t, 8> bundle_magic{'A', 'M', 'P', 'H', 'B', 'N', 'D', 'L'};
-inline constexpr std::uint32_t bundle_version = 1;
+inline constexpr std::uint32_t bundle_version = 2;
 inline constexpr std::size_t bundle_pool_ranges = 4;
 
 struct BundleRange {
@@ -31,6 +31,16 @@ struct BundleItem {
   std::uint64_t load;    // physical, inside the host's memory, multiple of 4 KiB
 };
 
+// How the scheduler begins; 0: as it does by itself.
+struct BundleSched {
+  std::uint32_t policy;          // AMPHION_SCHED_* + 1
+  std::uint32_t threshold;       // 0..AMPHION_SCHED_THRESHOLD_ONE, + 1
+  std::uint32_t latency_us;      // AMPHION_SCHED_SHORTEST_US..AMPHION_SCHED_LONGEST_US
+  std::uint32_t granularity_us;  // the same bounds
+  std::uint32_t hand_over;       // 1: off, 2: on
+  std::uint32_t pad;             // 0
+};
+
 struct BundleHeader {
   std::array<std::uint8_t, 8> magic;
   std::uint32_t version;
@@ -42,10 +52,11 @@ struct BundleHeader {
   BundleItem kernel;
   BundleItem initrd;
   BundleItem dtb;
+  BundleSched sched;
 };
 inline constexpr std::size_t bundle_crc_from = 16;
 static_assert(offsetof(BundleHeader, total_bytes) == bundle_crc_from);
-static_assert(sizeof(BundleHeader) == 24 + 16 + 16 * bundle_pool_ranges + 3 * 16);
+static_assert(sizeof(BundleHeader) == 24 + 16 + 16 * bundle_pool_ranges + 3 * 16 + sizeof(BundleSched));
 
 [[nodiscard]] constexpr std::uint64_t bundle_offset(std::uint64_t image_bytes) {
   return (image_bytes + bundle_alignment - 1) / bundle_alignment * bundle_alignment;
@@ -66,11 +77,12 @@ enum class BundleError : std::uint32_t {
   initrd,
   dtb,
   overlap,
+  sched,
 };
 [[nodiscard]] const char* text(BundleError error);
 
 // Checks everything that can be wrong. `bytes_available` bounds what may be read from `header` on. Usable on the PC too
-// (bundle.cpp has no dependencies): the tool checks what it has written.
+// (bundle.cpp depends on nothing but the hypercalls' contract): the tool checks what it has written.
 [[nodiscard]] BundleError check(const BundleHeader* header, std::uint64_t bytes_available);
 
 }  // namespace amphion::hyp

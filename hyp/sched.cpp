@@ -3,10 +3,13 @@
 #include "hyp/sched.hpp"
 
 #include <optional>
+#include <string_view>
 
+#include "hyp/console.hpp"
 #include "hyp/cpu.hpp"
 #include "hyp/instance.hpp"
 #include "hyp/maintenance.hpp"
+#include "hyp/panic.hpp"
 #include "hyp/sysreg.hpp"
 #include "hyp/timer.hpp"
 
@@ -15,13 +18,24 @@ namespace {
 
 constexpr u32 entity_count = instance_count * AMPHION_MAX_VCPUS;
 static_assert(entity_count <= 64, "a bit each in a CPU's inbox");
-static_assert(sched::policies.size() == AMPHION_SCHED_SBCO + 1 &&
-              sched::policies[AMPHION_SCHED_SBCO] == &sched::sbco && sched::policies[AMPHION_SCHED_DFT] == &sched::dft);
+constexpr std::array<std::string_view, sched::policies.size()> policy_names = AMPHION_SCHED_NAMES;
+static_assert([] {
+  for (u32 i = 0; i < policy_names.size(); ++i) {
+    if (policy_names[i] != sched::policies[i]->name) return false;
+  }
+  return true;
+}());
+static_assert(policy_names[AMPHION_SCHED_DFT] == "dft" && policy_names[AMPHION_SCHED_SBCO] == "sbco" &&
+              AMPHION_SCHED_THRESHOLD_ONE == SBCO_THRESHOLD_ONE);
 
 constexpr u32 host_weight_log2 = 1;  // everybody waits for its devices; much more, and its own work would hold them up
-constexpr amphion_sched as_booted{
-    .policy = AMPHION_SCHED_SBCO, .threshold = SBCO_THRESHOLD_DEFAULT, .latency_us = 6000, .granularity_us = 3000,
-    .hand_over = 1, .cpus = 0, .cpu = {}};
+constexpr amphion_sched by_itself{.policy = AMPHION_SCHED_SBCO,
+                                  .threshold = SBCO_THRESHOLD_DEFAULT,
+                                  .latency_us = 6000,
+                                  .granularity_us = 3000,
+                                  .hand_over = 1,
+                                  .cpus = 0,
+                                  .cpu = {}};
 
 constinit std::array<sched::Entity, entity_count> entities;
 constinit std::array<sched::Queue, max_cpus> queues{sched::Queue(0, entities), sched::Queue(1, entities),
@@ -38,6 +52,15 @@ void leave(u32 entity) {
   clean_invalidate_own_cache();
 }
 
+amphion_sched over(amphion_sched settings, const BundleSched& chosen) {
+  if (chosen.policy != 0) settings.policy = chosen.policy - 1;
+  if (chosen.threshold != 0) settings.threshold = chosen.threshold - 1;
+  if (chosen.latency_us != 0) settings.latency_us = chosen.latency_us;
+  if (chosen.granularity_us != 0) settings.granularity_us = chosen.granularity_us;
+  if (chosen.hand_over != 0) settings.hand_over = chosen.hand_over - 1;
+  return settings;
+}
+
 }  // namespace
 
 sched::Scheduler& scheduler() { return *machine_scheduler; }
@@ -46,9 +69,13 @@ Vcpu& vcpu_of(u32 entity) { return instance(entity / AMPHION_MAX_VCPUS).vcpu[ent
 
 u32 cpu_of(const Vcpu& vcpu) { return entities[vcpu.entity].place().cpu; }
 
-void init_scheduler() {
+void init_scheduler(const BundleSched& chosen) {
   machine_scheduler.emplace(std::span(queues).first(cpu_count()), entities, tuning, leave);
-  static_cast<void>(set_scheduling(as_booted));
+  const amphion_sched begin = over(by_itself, chosen);
+  if (!set_scheduling(begin)) panic("the scheduler refuses how it is to begin");
+  Line() << "scheduling by " << sched::policies[begin.policy]->name << ", threshold " << begin.threshold << " of "
+         << AMPHION_SCHED_THRESHOLD_ONE << ", latency " << begin.latency_us << " us, granularity "
+         << begin.granularity_us << " us, hand-over " << (begin.hand_over != 0 ? "on" : "off");
   for (u32 id = 0; id < entity_count; ++id) {
     const bool of_host = id / AMPHION_MAX_VCPUS == host_id;
     const u32 index = id % AMPHION_MAX_VCPUS, cpu = (id / AMPHION_MAX_VCPUS + index) % cpu_count();
@@ -84,8 +111,11 @@ amphion_sched scheduling() {
   result.cpus = cpu_count();
   for (u32 cpu = 0; cpu < result.cpus; ++cpu) {
     const sched::QueueStatistics& from = queues[cpu].statistics;
-    result.cpu[cpu] = {.decisions = from.decisions, .switches = from.switches, .far = from.far,
-                       .debts_applied = from.debts_applied, .stackings_avoided = from.stackings_avoided,
+    result.cpu[cpu] = {.decisions = from.decisions,
+                       .switches = from.switches,
+                       .far = from.far,
+                       .debts_applied = from.debts_applied,
+                       .stackings_avoided = from.stackings_avoided,
                        .moved_away = from.pushed};
   }
   return result;

@@ -6,6 +6,7 @@
 #pragma once
 
 #include "hyp/abi/amphion_hypercall.h"
+#include "hyp/bundle.hpp"
 #include "hyp/types.hpp"
 #include "hyp/vcpu.hpp"
 #include "sched/core/policy.hpp"
@@ -17,8 +18,8 @@ namespace amphion::hyp {
 // The physical CPU that owns the vCPU.
 [[nodiscard]] u32 cpu_of(const Vcpu& vcpu);
 
-// Boot: instances stand, CPUs are counted.
-void init_scheduler();
+// Boot: instances stand, CPUs are counted. `chosen` has been checked.
+void init_scheduler(const BundleSched& chosen);
 
 // What the owner may choose; false: out of bounds, and nothing is changed.
 [[nodiscard]] bool set_scheduling(const amphion_sched& wanted);

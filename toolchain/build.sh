@@ -5,6 +5,7 @@
 # QEMU, the unit tests and the fuzz targets with sanitizers, and the modules that test guests load; for make bench-hyp and bench-sched their programs.
 # Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load bench-sched-cost
 #   (default: pc phone hyp module bundle)
+# Environment: SCHED, how the scheduler of the bundles begins (docs/scheduling.md); default: as the hypervisor chooses.
 . "$(dirname "$0")/common.sh"
 cd "$ROOT_DIR"
 
@@ -39,15 +40,16 @@ part_module() { toolchain/module.sh guest-kernel-mods/amphion_host >/dev/null; }
 part_test-module() { toolchain/module.sh tests/guest >/dev/null; }
 part_bench-sched-cost() { part_phone && compile phone sched-cost && part_pc && compile pc sched-cost; }
 part_bench-load() { part_phone && compile phone hyp-load && part_pc && compile pc hyp-tree; }
+readonly SCHED_OPTION=(${SCHED:+--sched "$SCHED"})
 part_bundle() {
   toolchain/host-initramfs.sh qemu-virt build/phone/host-qemu-virt.cpio.lz4
-  board/qemu-virt/bundle.sh build/qemu-virt.bundle >/dev/null
+  board/qemu-virt/bundle.sh build/qemu-virt.bundle "${SCHED_OPTION[@]}" >/dev/null
 }
 part_boards() {
   local board
   for board in cubieboard2 orangepi-pc; do
     toolchain/host-initramfs.sh "$board" "build/phone/host-$board.cpio.lz4"
-    board/allwinner/bundle.sh "$board" "build/$board.bundle" >/dev/null
+    board/allwinner/bundle.sh "$board" "build/$board.bundle" "${SCHED_OPTION[@]}" >/dev/null
   done
 }
 

@@ -94,7 +94,8 @@ void hypervisor_bundle(Random& random) {
                       .pool = {{{0x4040'0000, 124 * mib}, {0x5800'0000, 640 * mib}, {0, 0}, {0, 0}}},
                       .kernel = {sizeof(BundleHeader), item, 0x4a00'0000},
                       .initrd = {sizeof(BundleHeader) + item, item, 0x4e00'0000},
-                      .dtb = {sizeof(BundleHeader) + 2 * item, item, 0x4d00'0000}};
+                      .dtb = {sizeof(BundleHeader) + 2 * item, item, 0x4d00'0000},
+                      .sched = {}};
   mutate_words(header, random);
   std::vector<std::uint8_t> bytes(sizeof header + 3 * item, 0x5a);  // exactly: one byte further is found
   std::memcpy(bytes.data(), &header, sizeof header);
@@ -110,6 +111,8 @@ void hypervisor_bundle(Random& random) {
   require(header.total_bytes <= available && inside(header, header.kernel) && inside(header, header.dtb) &&
               (header.initrd.bytes == 0 || inside(header, header.initrd)),
           "a bundle that was accepted lies where it says");
+  require(header.sched.policy <= AMPHION_SCHED_SBCO + 1 && header.sched.latency_us <= AMPHION_SCHED_LONGEST_US,
+          "a bundle that was accepted asks for a policy that there is, and a period within bounds");
 }
 
 void hypervisor_devices(Random& random) {

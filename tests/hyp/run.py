@@ -22,13 +22,17 @@ SUITE = ROOT / "tests" / "hyp" / "host" / "tests.suite"
 CACHE = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cache" / "amphion"))
 # Debian 12's traps less than a Cortex-A7: it does not know HCR.TIDCP.
 QEMU = CACHE / "qemu-clone" / "bin" / "qemu-system-arm"
+# How the bundle says that a board's scheduler begins, by its number of CPUs, and what the hypervisor answers.
+SCHED = {1: ("bal,threshold=0.5,latency=4,hand-over=off",
+             "bal, threshold 512 of 1024, latency 4000 us, granularity 3000 us, hand-over off")}
+SCHED_BY_ITSELF = ("", "sbco, threshold 683 of 1024, latency 6000 us, granularity 3000 us, hand-over on")
 SILENCE_S = 30  # says "it hangs", never "it is slow"
 
 
 def expected() -> dict[str, int]:
     """Every guest of the suite, and how many verdicts it gives: one an instance."""
     lines = re.findall(r"^GUEST\((\w+), (\d+),", SUITE.read_text(), re.MULTILINE)
-    return {"hypercalls": 1, "stacks": 1} | {name: int(instances) for name, instances in lines}
+    return {"hypercalls": 1, "scheduler": 1, "stacks": 1} | {name: int(instances) for name, instances in lines}
 
 
 def require_built():
@@ -36,8 +40,9 @@ def require_built():
         sys.exit(f"there is no {HOST}: build it first (toolchain/build.sh hyp)")
 
 
-def boot(cpus: int, bundle: pathlib.Path, host: pathlib.Path = HOST) -> subprocess.Popen:
-    subprocess.run([ROOT / "board/qemu-virt/bundle.sh", bundle, "--kernel", host, "--initrd", "", "--cpus", str(cpus)],
+def boot(cpus: int, bundle: pathlib.Path, host: pathlib.Path = HOST, sched: str = "") -> subprocess.Popen:
+    subprocess.run([ROOT / "board/qemu-virt/bundle.sh", bundle, "--kernel", host, "--initrd", "", "--cpus", str(cpus),
+                    "--sched", sched],
                    check=True, stdout=subprocess.DEVNULL)
     return subprocess.Popen([QEMU, "-M", "virt,gic-version=2,virtualization=on,highmem=off", "-cpu",
                              "cortex-a7", "-smp", str(cpus), "-m", "1024", "-nodefaults", "-display", "none", "-serial",
@@ -70,13 +75,17 @@ def judge(cpus: int, name: str, end: str, said: list[str], wanted: int | None, s
 def run(cpus: int) -> bool:
     """All guests on one board."""
     wanted = expected()
+    sched, begins = SCHED.get(cpus, SCHED_BY_ITSELF)
     with tempfile.TemporaryDirectory(prefix="amphion-hyp.") as folder:
-        board = boot(cpus, pathlib.Path(folder) / "bundle")
+        board = boot(cpus, pathlib.Path(folder) / "bundle", sched=sched)
         try:
             name, said, started = "boot", [], time.monotonic()
             for line in lines_of(board):
                 if match := re.match(r"test (\w+)$", line):
                     name, said, started = match[1], [], time.monotonic()
+                elif match := re.search(r"scheduling by (.*)", line):
+                    judge(cpus, "scheduler", "off" if match[1] == begins else f"not {begins}", [line, "passed this"], 1, 0)
+                    wanted.pop("scheduler" if match[1] == begins else "", None)
                 elif match := re.search(r"deepest stack (\d+) of (\d+) bytes", line):  # the hypervisor's last words
                     room = "off" if 2 * int(match[1]) <= int(match[2]) else "a stack is more than half full"
                     judge(cpus, "stacks", room, [line, "passed this"], 1, 0) and wanted.pop("stacks")

@@ -8,6 +8,8 @@
 #include <functional>
 #include <vector>
 
+#include "hyp/abi/amphion_hypercall.h"
+
 namespace amphion::hyp {
 namespace {
 
@@ -25,7 +27,8 @@ class Bundle {
                .pool = {{{0x4040'0000, 124 * mib}, {0x5800'0000, 640 * mib}, {0, 0}, {0, 0}}},
                .kernel = {sizeof(BundleHeader), item_bytes, 0x4a00'0000},
                .initrd = {sizeof(BundleHeader) + item_bytes, item_bytes, 0x4e00'0000},
-               .dtb = {sizeof(BundleHeader) + 2 * item_bytes, item_bytes, 0x4d00'0000}};
+               .dtb = {sizeof(BundleHeader) + 2 * item_bytes, item_bytes, 0x4d00'0000},
+               .sched = {}};
   }
   BundleHeader& header() { return header_; }
 
@@ -91,6 +94,24 @@ TEST(Bundle, ItemsAreChecked) {
   EXPECT_EQ(with([](auto& h) { h.initrd.load += 4; }), BundleError::initrd);
   EXPECT_EQ(with([](auto& h) { h.initrd.load = 0x5800'0000; }), BundleError::initrd);
   EXPECT_EQ(with([](auto& h) { h.initrd = {}; }), BundleError::none);
+}
+
+BundleError with_sched(const BundleSched& sched) {
+  return with([&](auto& h) { h.sched = sched; });
+}
+
+TEST(Bundle, SchedulersSettingsAreChecked) {
+  const auto shortest = AMPHION_SCHED_SHORTEST_US, longest = AMPHION_SCHED_LONGEST_US;
+  EXPECT_EQ(with_sched({AMPHION_SCHED_SBCO + 1, AMPHION_SCHED_THRESHOLD_ONE + 1, longest, shortest, 2, 0}),
+            BundleError::none);
+  EXPECT_EQ(with_sched({AMPHION_SCHED_SBCO + 2, 0, 0, 0, 0, 0}), BundleError::sched);
+  EXPECT_EQ(with_sched({0, AMPHION_SCHED_THRESHOLD_ONE + 2, 0, 0, 0, 0}), BundleError::sched);
+  EXPECT_EQ(with_sched({0, 0, shortest - 1, 0, 0, 0}), BundleError::sched);
+  EXPECT_EQ(with_sched({0, 0, longest + 1, 0, 0, 0}), BundleError::sched);
+  EXPECT_EQ(with_sched({0, 0, 0, shortest - 1, 0, 0}), BundleError::sched);
+  EXPECT_EQ(with_sched({0, 0, 0, longest + 1, 0, 0}), BundleError::sched);
+  EXPECT_EQ(with_sched({0, 0, 0, 0, 3, 0}), BundleError::sched);
+  EXPECT_EQ(with_sched({0, 0, 0, 0, 0, 1}), BundleError::sched);
 }
 
 }  // namespace
