@@ -144,6 +144,12 @@ class LinuxHypervisor final : public Hypervisor {
   explicit LinuxHypervisor(OwnedFd fd) : fd_(std::move(fd)) {}
 
   Problem info(amphion_info& out) override { return call(fd_.get(), AMPHION_GET_INFO, &out, "/dev/amphion"); }
+  Problem scheduling(amphion_sched& out) override {
+    return call(fd_.get(), AMPHION_SCHED_GET, &out, "the scheduler's settings and statistics not read");
+  }
+  Problem set_scheduling(const amphion_sched& wanted) override {
+    return call(fd_.get(), AMPHION_SCHED_SET, &wanted, "the scheduler's settings refused");
+  }
 
   std::unique_ptr<Partition> create(const PartitionConfig& config, Problem& problem) override {
     amphion_create args{config.vcpus, config.vcpus_allowed, config.memory_pages, config.bound_pages};

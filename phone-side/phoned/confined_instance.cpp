@@ -198,9 +198,14 @@ class ConfinedInstance : public LiveInstance {
   LiveStats stats() override {
     amphion_stats raw{};
     if (!with_memory([&](auto&) { return partition_->stats(raw); }).ok()) return {};
-    return {std::uint64_t{raw.populated_pages} * machine::page_bytes,
-            std::uint64_t{raw.bound_pages} * machine::page_bytes,
-            std::accumulate(std::begin(raw.run_ns), std::end(raw.run_ns), std::uint64_t{0}), raw.parked != 0};
+    LiveStats stats{std::uint64_t{raw.populated_pages} * machine::page_bytes,
+                    std::uint64_t{raw.bound_pages} * machine::page_bytes,
+                    std::accumulate(std::begin(raw.run_ns), std::end(raw.run_ns), std::uint64_t{0}), raw.parked != 0};
+    for (std::uint32_t n = 0; n < config_.shape.vcpus; ++n) {
+      const amphion_sched_vcpu& one = raw.sched[n];
+      stats.vcpus.push_back({raw.run_ns[n], one.wait_ns, one.switches, one.moves, one.lends, one.debts});
+    }
+    return stats;
   }
 
  private:

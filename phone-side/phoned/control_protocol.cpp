@@ -23,7 +23,7 @@ struct Row {
   std::array<std::string_view, 2> keys{};  // beside op and instance
 };
 
-constexpr std::array<Row, 24> operations{{
+constexpr std::array<Row, 26> operations{{
     {"list", Operation::list, Instance::none},
     {"status", Operation::status, Instance::may},
     {"switch", Operation::switch_to, Instance::must},
@@ -48,6 +48,8 @@ constexpr std::array<Row, 24> operations{{
     {"unpair", Operation::unpair, Instance::none, {"force"}},
     {"invite", Operation::invite, Instance::none},
     {"doctor", Operation::doctor, Instance::none},
+    {"sched", Operation::sched, Instance::none, {"with"}},
+    {"sched-stats", Operation::sched_stats, Instance::none},
 }};
 
 std::string operation_names() {

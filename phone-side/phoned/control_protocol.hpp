@@ -47,6 +47,8 @@ enum class Operation {
   unpair,
   invite,
   doctor,
+  sched,
+  sched_stats,
 };
 
 struct Request {
@@ -58,7 +60,7 @@ struct Request {
   bool follow = false;     // logs: what comes, too
   std::string label{};     // of a snapshot
   nlohmann::json with =
-      nlohmann::json::object();  // create, set: keys of an instance; what they hold is not checked yet
+      nlohmann::json::object();  // create, set: keys of an instance; sched: settings; what they hold is not checked yet
 };
 
 // A line of a client: checked whole. The error is for the client.

@@ -145,13 +145,8 @@ int run(const Options& options) {
   const auto logs = std::make_shared<phoned::Logs>(link::real_files(), config.data + "/logs");
   spdlog::default_logger()->sinks().push_back(std::make_shared<LogSink>(logs));  // no thread speaks yet
   phoned::Phone phone(
-      std::move(config), phoned::confined_factory(*hypervisor, options.device_model, &networks),
-      [&hypervisor]() -> std::uint64_t {
-        amphion_info info{};
-        if (const auto unknown = hypervisor->info(info)) spdlog::warn("{}", *unknown);
-        return std::uint64_t{info.pool_pages} * machine::page_bytes;
-      },
-      *logs, [] { kill(getpid(), SIGTERM); }, switch_off);
+      std::move(config), phoned::confined_factory(*hypervisor, options.device_model, &networks), *hypervisor, *logs,
+      [] { kill(getpid(), SIGTERM); }, switch_off);
   phone.start();
   spdlog::info("ready");
   wait_for_end(ends, phone, *hypervisor, start_watchdog(watchdog_s));

@@ -13,6 +13,7 @@
 #include "link/pki.hpp"
 #include "phone-side/phoned/control_picture.hpp"
 #include "phone-side/phoned/doctor.hpp"
+#include "phone-side/phoned/scheduling.hpp"
 
 namespace amphion::phoned {
 namespace {
@@ -26,11 +27,11 @@ constexpr std::chrono::seconds unpair_timeout{8};
 
 }  // namespace
 
-Phone::Phone(Config config, InstanceFactory make, std::function<std::uint64_t()> pool_bytes, Logs& logs,
+Phone::Phone(Config config, InstanceFactory make, instance::Hypervisor& hypervisor, Logs& logs,
              std::function<void()> shutdown, std::function<void()> power_off, BoardClock& clock)
     : config_(std::move(config)),
       make_(std::move(make)),
-      pool_bytes_(std::move(pool_bytes)),
+      hypervisor_(hypervisor),
       logs_(logs),
       shutdown_(std::move(shutdown)),
       power_off_(std::move(power_off)),
@@ -398,6 +399,47 @@ json Phone::doctor() {
   return to_json(checks);
 }
 
+// ---- The hypervisor ----
+
+std::uint64_t Phone::pool_bytes() const {
+  amphion_info info{};
+  if (const auto unknown = hypervisor_.info(info)) spdlog::warn("{}", *unknown);
+  return std::uint64_t{info.pool_pages} * machine::page_bytes;
+}
+
+amphion_sched Phone::scheduling() {
+  amphion_sched now{};
+  if (const auto problem = hypervisor_.scheduling(now)) throw CommandError(*problem);
+  return now;
+}
+
+json Phone::change_scheduling(const json& wishes) {
+  const std::lock_guard lock(scheduling_mutex_);
+  if (!wishes.empty()) {
+    const auto wanted = changed_settings(scheduling(), wishes);
+    if (!wanted.ok()) throw CommandError(wanted.error().text);
+    if (const auto problem = hypervisor_.set_scheduling(*wanted)) throw CommandError(*problem);
+    spdlog::info("the scheduler's settings were changed by the owner: {}", wishes.dump());
+  }
+  json answer = settings_json(scheduling());
+  answer["ok"] = true;
+  return answer;
+}
+
+json Phone::scheduling_statistics() {
+  const amphion_sched now = scheduling();
+  json answer = settings_json(now);
+  answer["ok"] = true;
+  answer["cpus"] = cpus_json(now);
+  answer["vcpus"] = json::array();
+  for (const auto& slot : present()) {
+    const auto live = slot->view().live;
+    if (!live) continue;
+    for (json& one : vcpus_json(slot->name(), live->stats())) answer["vcpus"].push_back(std::move(one));
+  }
+  return answer;
+}
+
 // ---- Commands ----
 
 std::size_t Phone::index_of(const std::string& name) const {
@@ -440,7 +482,7 @@ json Phone::execute(const Request& request, const Progress& progress) {
       return list();
     case Operation::status: {
       json answer = list(request.instance);
-      answer["pool_bytes"] = pool_bytes_();
+      answer["pool_bytes"] = pool_bytes();
       answer["cloud"] = cloud_.status();
       answer["time"] = time_.status();
       if (const std::lock_guard lock(pairing_mutex_); !pairing_trouble_.empty()) {
@@ -505,6 +547,10 @@ json Phone::execute(const Request& request, const Progress& progress) {
       return {{"ok", true}};
     case Operation::doctor:
       return doctor();
+    case Operation::sched:
+      return change_scheduling(request.with);
+    case Operation::sched_stats:
+      return scheduling_statistics();
     case Operation::console:
     case Operation::logs:
       break;

@@ -13,6 +13,7 @@
 #include <span>
 #include <vector>
 
+#include "phone-side/instance/hypervisor.hpp"
 #include "phone-side/phoned/clone_screen.hpp"
 #include "phone-side/phoned/cloud_link.hpp"
 #include "phone-side/phoned/cloud_pairing.hpp"
@@ -29,8 +30,8 @@ namespace amphion::phoned {
 class Phone : public Commands {
  public:
   // `shutdown`: asked for by an owner. `power_off`: the power key, the whole board's. `make`: where instances run.
-  // `pool_bytes`: memory for all of them together.
-  Phone(Config config, InstanceFactory make, std::function<std::uint64_t()> pool_bytes, Logs& logs,
+  // `hypervisor`: outlives the phone.
+  Phone(Config config, InstanceFactory make, instance::Hypervisor& hypervisor, Logs& logs,
         std::function<void()> shutdown, std::function<void()> power_off, BoardClock& clock = board_clock());
   ~Phone() override;
 
@@ -78,12 +79,17 @@ class Phone : public Commands {
   [[nodiscard]] nlohmann::json unpair(bool force);
   [[nodiscard]] nlohmann::json invite();
   [[nodiscard]] nlohmann::json doctor();
+  [[nodiscard]] std::uint64_t pool_bytes() const;  // memory for all instances together
+  [[nodiscard]] amphion_sched scheduling();
+  [[nodiscard]] nlohmann::json change_scheduling(const nlohmann::json& wishes);
+  [[nodiscard]] nlohmann::json scheduling_statistics();
   [[nodiscard]] std::string away() const;
   void left();
 
   Config config_;
   InstanceFactory make_;
-  std::function<std::uint64_t()> pool_bytes_;
+  instance::Hypervisor& hypervisor_;
+  std::mutex scheduling_mutex_;  // one change at a time
   Logs& logs_;
   std::function<void()> shutdown_;
   std::function<void()> power_off_;

@@ -25,7 +25,7 @@ InstanceList::Allow Phone::fits(const std::string& name, std::uint64_t bound_byt
     const std::uint64_t taken =
         std::accumulate(others.begin(), others.end(), std::uint64_t{0},
                         [](std::uint64_t sum, const InstanceEntry& one) { return sum + one.config.bound_bytes; });
-    const std::uint64_t pool = pool_bytes_();
+    const std::uint64_t pool = pool_bytes();
     if (bound_bytes == 0 || taken + bound_bytes <= pool) return {};
     const std::uint64_t left = pool - std::min(pool, taken);
     return {ErrorCode::no_space, "--memory: " + in_mib(bound_bytes) + " for " + name + " and " + in_mib(taken) +

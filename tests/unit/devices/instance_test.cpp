@@ -188,6 +188,8 @@ class FakeHypervisor final : public Hypervisor {
     out.counter_frequency = 62'500'000;
     return {};
   }
+  Problem scheduling(amphion_sched&) override { return "none"; }
+  Problem set_scheduling(const amphion_sched&) override { return "none"; }
   std::unique_ptr<Partition> create(const PartitionConfig& config, Problem&) override {
     last = config;
     state = std::make_shared<FakeState>();

@@ -60,6 +60,8 @@ class FilePartition : public instance::Partition {
   }
   Problem stats(amphion_stats& out) override {
     out.populated_pages = 5;
+    out.run_ns[1] = 7;
+    out.sched[1] = {.wait_ns = 6, .switches = 5, .moves = 4, .lends = 3, .debts = 2};
     return {};
   }
   Problem get_vcpu(std::uint32_t, amphion_vcpu&) override { return {}; }
@@ -81,6 +83,8 @@ class FilePartition : public instance::Partition {
 class FileHypervisor : public instance::Hypervisor {
  public:
   Problem info(amphion_info& out) override { return out = {}, Problem{}; }
+  Problem scheduling(amphion_sched&) override { return "none"; }
+  Problem set_scheduling(const amphion_sched&) override { return "none"; }
   std::unique_ptr<instance::Partition> create(const PartitionConfig& config, Problem&) override {
     auto made = std::make_unique<FilePartition>(std::size_t{config.memory_pages} * 4096, alive);
     descriptor = made->descriptor();
@@ -152,7 +156,15 @@ TEST_F(Confined, TheProcessHasTheInstancesDescriptorsAndNoOthers) {
   EXPECT_EQ(std::memcmp(bytes.data(), "its memory", 10), 0);
   std::ifstream disk(folder_.path() + "/disk");
   EXPECT_EQ((std::string(std::istreambuf_iterator<char>(disk), {})), "its diskf some bytes");
-  EXPECT_EQ(live.stats().populated_bytes, 5u * 4096);
+  const LiveStats stats = live.stats();
+  EXPECT_EQ(stats.populated_bytes, 5u * 4096);
+  ASSERT_EQ(stats.vcpus.size(), 2u) << "of its shape";
+  EXPECT_EQ(stats.vcpus[1].run_ns, 7u);
+  EXPECT_EQ(stats.vcpus[1].wait_ns, 6u);
+  EXPECT_EQ(stats.vcpus[1].switches, 5u);
+  EXPECT_EQ(stats.vcpus[1].moves, 4u);
+  EXPECT_EQ(stats.vcpus[1].lends, 3u);
+  EXPECT_EQ(stats.vcpus[1].debts, 2u);
   live_.reset();
   EXPECT_EQ(hypervisor_.alive, 0);
   EXPECT_EQ(why_, "") << "an end that phoned wanted is no loss";

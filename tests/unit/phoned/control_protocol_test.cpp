@@ -36,7 +36,7 @@ std::string error_of(const std::string& line) {
 }
 
 TEST(ControlProtocol, EveryOperationRoundTrips) {
-  for (int i = 0; i <= static_cast<int>(Operation::doctor); ++i) {
+  for (int i = 0; i <= static_cast<int>(Operation::sched_stats); ++i) {
     const auto operation = static_cast<Operation>(i);
     const bool alone = operation == Operation::list || operation == Operation::screen || operation == Operation::keys ||
                        operation >= Operation::shutdown;
@@ -56,6 +56,9 @@ TEST(ControlProtocol, WhatBelongsToAnOperationRoundTrips) {
   Request set{Operation::set, "work"};
   set.with = {{"bound_mib", 96}};
   EXPECT_EQ(std::get<Request>(parse_request(to_json(set).dump())).with, set.with);
+  Request sched{Operation::sched};
+  sched.with = {{"policy", "bal"}};
+  EXPECT_EQ(std::get<Request>(parse_request(to_json(sched).dump())).with, sched.with);
   Request snapshot{Operation::snapshot, "work"};
   snapshot.label = "before";
   EXPECT_EQ(std::get<Request>(parse_request(to_json(snapshot).dump())).label, "before");
@@ -67,7 +70,8 @@ TEST(ControlProtocol, WhatBelongsToAnOperationRoundTrips) {
 TEST(ControlProtocol, RefusesWhatItDoesNotKnow) {
   const std::string there =
       "there are: list, status, switch, console, dock, undock, journal, screen, keys, create, start, stop, reset, "
-      "remove, set, snapshot, restore, delete-snapshot, logs, shutdown, pair, unpair, invite, doctor";
+      "remove, set, snapshot, restore, delete-snapshot, logs, shutdown, pair, unpair, invite, doctor, sched, "
+      "sched-stats";
   EXPECT_EQ(error_of("nonsense"), "a request is one JSON object a line");
   EXPECT_EQ(error_of("[1]"), "a request is one JSON object a line");
   EXPECT_EQ(error_of("{}"), "the request has no \"op\"; " + there);
@@ -85,6 +89,9 @@ TEST(ControlProtocol, RefusesWhatItDoesNotKnow) {
   EXPECT_EQ(error_of(R"({"op": "stop", "instance": "work", "force": 1})"), "\"force\" must be true or false");
   EXPECT_EQ(error_of(R"({"op": "start", "instance": "work", "force": true})"), "\"start\" knows no \"force\"");
   EXPECT_EQ(error_of(R"({"op": "set", "instance": "work", "with": [1]})"), "\"with\" must be an object { ... }");
+  EXPECT_EQ(error_of(R"({"op": "sched", "with": "bal"})"), "\"with\" must be an object { ... }");
+  EXPECT_EQ(error_of(R"({"op": "sched", "policy": "bal"})"), "\"sched\" knows no \"policy\"");
+  EXPECT_EQ(error_of(R"({"op": "sched-stats", "with": {}})"), "\"sched-stats\" knows no \"with\"");
   EXPECT_EQ(error_of(R"({"op": "snapshot", "instance": "work", "label": {}})"), "\"label\" must be a short text");
   EXPECT_EQ(error_of(R"({"op": "snapshot", "instance": "work", "label": ")" + std::string(65, 'a') + "\"}"),
             "\"label\" must be a short text");

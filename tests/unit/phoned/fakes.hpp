@@ -19,6 +19,7 @@
 #include <string>
 #include <vector>
 
+#include "phone-side/instance/hypervisor.hpp"
 #include "phone-side/phoned/live_instance.hpp"
 #include "phone-side/phoned/picture.hpp"
 #include "phone-side/phoned/time_floor.hpp"
@@ -124,7 +125,9 @@ class FakeInstance : public LiveInstance {
     allowed.push_back(vcpus);
     return {};
   }
-  LiveStats stats() override { return {memory_.size() / 2, memory_.size(), 1, false}; }
+  LiveStats stats() override {
+    return {memory_.size() / 2, memory_.size(), 1, false, {{1'000'000, 500'000, 4, 3, 2, 1}, {}}};
+  }
   bool screen(std::span<std::uint16_t>) override { return !lost_; }
 
   void write(std::size_t page, const std::string& text) {
@@ -163,8 +166,26 @@ class FakeInstance : public LiveInstance {
 };
 
 // Makes FakeInstances and keeps the last one of each name.
-class FakeHypervisor {
+class FakeHypervisor : public instance::Hypervisor {
  public:
+  instance::Problem info(amphion_info& out) override {
+    out = {};
+    out.pool_pages = pool_pages;
+    return {};
+  }
+  instance::Problem scheduling(amphion_sched& out) override { return out = sched, instance::Problem{}; }
+  instance::Problem set_scheduling(const amphion_sched& wanted) override {
+    for (auto field : {&amphion_sched::policy, &amphion_sched::threshold, &amphion_sched::latency_us,
+                       &amphion_sched::granularity_us, &amphion_sched::hand_over}) {
+      sched.*field = wanted.*field;
+    }
+    ++changes;
+    return {};
+  }
+  std::unique_ptr<instance::Partition> create(const instance::PartitionConfig&, instance::Problem& problem) override {
+    problem = "instances are made by factory()";
+    return nullptr;
+  }
   [[nodiscard]] InstanceFactory factory() {
     return [this](const InstanceConfig& config, const std::string& disk,
                   LiveInstance::Events events) -> link::Result<std::shared_ptr<LiveInstance>> {
@@ -180,6 +201,15 @@ class FakeHypervisor {
   InstanceConfig last_config;
   int count = 0;
   std::string refuse;
+  std::uint32_t pool_pages = (128u << 20) / 4096;
+  int changes = 0;  // of the scheduler's settings
+  amphion_sched sched{.policy = AMPHION_SCHED_SBCO,
+                      .threshold = 683,
+                      .latency_us = 6000,
+                      .granularity_us = 3000,
+                      .hand_over = 1,
+                      .cpus = 2,
+                      .cpu = {{1, 2, 3, 4, 5, 6}, {7, 8, 9, 10, 11, 12}, {}, {}}};
 };
 
 inline InstanceConfig small_instance(const std::string& name, const std::string& disk = {}) {

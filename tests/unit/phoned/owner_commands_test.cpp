@@ -39,8 +39,7 @@ class Owner : public testing::Test {
     config.instance_template["kernel"] = folder_.path() + "/kernel";
     config.instance_template["disk"] = folder_.path() + "/template";
     phone_ = std::make_unique<Phone>(
-        config, hypervisor_.factory(), [] { return std::uint64_t{128} << 20; }, logs_, [] {},
-        [this] { ++switched_off_; }, clock_);
+        config, hypervisor_.factory(), hypervisor_, logs_, [] {}, [this] { ++switched_off_; }, clock_);
     phone_->start();
   }
   void reboot() {
@@ -63,6 +62,11 @@ class Owner : public testing::Test {
   }
   json set(const json& with, const std::string& name = "work") {
     Request request{Operation::set, name};
+    request.with = with;
+    return ask(request);
+  }
+  json sched(const json& with) {
+    Request request{Operation::sched};
     request.with = with;
     return ask(request);
   }
@@ -106,6 +110,57 @@ class Owner : public testing::Test {
   std::vector<json> steps_;
   int switched_off_ = 0;
 };
+
+// ---- The scheduler ----
+
+TEST_F(Owner, SchedulersSettingsAreShownAndChangedUntilTheNextBoot) {
+  const json before{{"ok", true},        {"policy", "sbco"},      {"threshold", 0.667},
+                    {"latency_ms", 6.0}, {"granularity_ms", 3.0}, {"hand_over", true}};
+  EXPECT_EQ(ask(Operation::sched, ""), before);
+  EXPECT_EQ(hypervisor_.changes, 0);
+  EXPECT_EQ(sched({{"policy", "bal"}})["policy"], "bal");
+  EXPECT_EQ(hypervisor_.sched.policy, AMPHION_SCHED_BAL);
+  EXPECT_EQ(hypervisor_.sched.threshold, 683u) << "what nobody wished for stays as it was";
+  const json all{
+      {"policy", "dft"}, {"threshold", 1}, {"latency_ms", 0.1}, {"granularity_ms", 100}, {"hand_over", false}};
+  const json answer = sched(all);
+  EXPECT_EQ(answer["threshold"], 1.0);
+  EXPECT_EQ(hypervisor_.sched.policy, AMPHION_SCHED_DFT);
+  EXPECT_EQ(hypervisor_.sched.threshold, AMPHION_SCHED_THRESHOLD_ONE);
+  EXPECT_EQ(hypervisor_.sched.latency_us, AMPHION_SCHED_SHORTEST_US);
+  EXPECT_EQ(hypervisor_.sched.granularity_us, AMPHION_SCHED_LONGEST_US);
+  EXPECT_EQ(hypervisor_.sched.hand_over, 0u);
+}
+
+TEST_F(Owner, SchedulersSettingsAreCheckedWholeBeforeAnyIsChanged) {
+  const auto why = [&](const json& with) { return refused([&] { return sched(with); }); };
+  EXPECT_EQ(why({{"policy", "fifo"}}), "--policy: must be one of dft, bal, procco, cpuco, sbco");
+  EXPECT_EQ(why({{"policy", 1}}), "--policy: must be one of dft, bal, procco, cpuco, sbco");
+  for (const json& bad : {json(1.001), json(-0.001), json("0.5"), json(nullptr), json(1e300)}) {
+    EXPECT_EQ(why({{"threshold", bad}}), "--threshold: must be 0 to 1, a fraction of the queue's length");
+  }
+  for (const json& bad : {json(0.099), json(100.001), json(0), json(-1), json(1e300), json("6"), json(true)}) {
+    EXPECT_EQ(why({{"latency_ms", bad}}), "--latency: must be 0.1 to 100 ms");
+    EXPECT_EQ(why({{"granularity_ms", bad}}), "--granularity: must be 0.1 to 100 ms");
+  }
+  EXPECT_EQ(why({{"hand_over", 1}}), "--hand-over: must be on or off");
+  EXPECT_EQ(why({{"policy", "bal"}, {"speed", 1}}), "\"sched\" knows no setting \"speed\"");
+  EXPECT_EQ(hypervisor_.changes, 0);
+}
+
+TEST_F(Owner, SchedulersStatisticsAreThoseOfCpusAndOfVcpusThatRunHere) {
+  json answer = ask(Operation::sched_stats, "");
+  EXPECT_EQ(answer["policy"], "sbco");
+  ASSERT_EQ(answer["cpus"].size(), 2u);
+  const json second{{"cpu", 1},    {"decisions", 7}, {"switches", 8},          {"lends", 9},
+                    {"debts", 10}, {"moves", 12},    {"stackings_avoided", 11}};
+  EXPECT_EQ(answer["cpus"][1], second);
+  const json vcpu{{"instance", "work"}, {"vcpu", 0},  {"run_ns", 1'000'000}, {"wait_ns", 500'000},
+                  {"switches", 4},      {"moves", 3}, {"lends", 2},          {"debts", 1}};
+  EXPECT_EQ(answer["vcpus"], json::array({vcpu})) << "one that has never run is not there";
+  (void)ask(Operation::stop);
+  EXPECT_EQ(ask(Operation::sched_stats, "")["vcpus"], json::array());
+}
 
 // ---- On and off ----
 

@@ -47,7 +47,7 @@ class RoundTrip : public testing::Test {
     config.socket.clear();
     config.instances.push_back(fakes::small_instance("work", folder_.path() + "/template"));
     phone_ = std::make_unique<Phone>(
-        config, hypervisor_.factory(), [] { return std::uint64_t{1} << 30; }, logs_, [] {}, [] {}, clock_);
+        config, hypervisor_.factory(), hypervisor_, logs_, [] {}, [] {}, clock_);
     phone_->start();
     ASSERT_TRUE(eventually([&] { return state()["cloud"]["connected"] == true; }));
   }
@@ -111,6 +111,7 @@ TEST_F(RoundTrip, DockCarriesMemoryDiskAndState) {
   const json answer = command(Operation::dock);
   EXPECT_EQ(answer["place"], "cloud");
   EXPECT_EQ(state_of(), "docked");
+  EXPECT_EQ(command(Operation::sched_stats)["vcpus"], json::array()) << "its vCPUs are in the cloud";
   EXPECT_FALSE(live().running);
   EXPECT_TRUE(clone_runs());
   EXPECT_EQ(in_cloud(5), "an editor's text");
@@ -214,7 +215,7 @@ TEST_F(RoundTrip, WhoWasCutOffWhileItLeftGoesOnLeaving) {
   config.socket.clear();
   config.instances.push_back(fakes::small_instance("work", folder_.path() + "/template"));
   phone_ = std::make_unique<Phone>(
-      config, hypervisor_.factory(), [] { return std::uint64_t{1} << 30; }, logs_, [] {}, [] {}, clock_);
+      config, hypervisor_.factory(), hypervisor_, logs_, [] {}, [] {}, clock_);
   phone_->start();
   EXPECT_TRUE(eventually([&] { return state()["cloud"]["address"] == ""; }));
 }
