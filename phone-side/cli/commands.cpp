@@ -11,6 +11,7 @@
 #include "phone-side/cli/instance_commands.hpp"
 #include "phone-side/cli/join.hpp"
 #include "phone-side/cli/perform.hpp"
+#include "phone-side/cli/sched_command.hpp"
 #include "phone-side/cli/screen.hpp"
 
 namespace amphion::cli {
@@ -127,6 +128,7 @@ void add_commands(CLI::App& app, Options& options, std::ostream& out) {
       ->callback(simple(Operation::undock, format_summary));
   add_instance_commands(app, options, out);
   add_pairing(app, options, out);
+  add_sched_command(app, options, out);
   add_doctor(app, options, out);
 }
 

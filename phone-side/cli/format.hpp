@@ -27,6 +27,10 @@ namespace amphion::cli {
 [[nodiscard]] std::string format_snapshot(const nlohmann::json& answer);
 [[nodiscard]] std::string format_snapshots(const nlohmann::json& answer);  // of a status
 
+// The scheduler.
+[[nodiscard]] std::string format_sched(const nlohmann::json& answer);
+[[nodiscard]] std::string format_sched_stats(const nlohmann::json& answer);
+
 // Fields of an answer, whatever is in it.
 [[nodiscard]] std::string text(const nlohmann::json& value, const char* key);  // "-": none
 [[nodiscard]] std::uint64_t number(const nlohmann::json& value, const char* key);

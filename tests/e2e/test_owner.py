@@ -17,6 +17,7 @@ class OwnersDay(RigTest):
             self.assertEqual(console.run("hostname").strip(), "notes")
             console.run("echo then >/root/file; echo then >/tmp/memory; sleep 100000 & echo $! >/tmp/pid; sync")
             self._share(console)
+            self._schedule(console)
         taken = self.rig.ask("snapshot", "notes", "before")
         self.assertEqual(taken["label"], "before")
         with self.rig.console("notes") as console:
@@ -32,6 +33,7 @@ class OwnersDay(RigTest):
         self.assertRegex(self.refused("console", "notes"), "notes is stopped; amphion start notes")
         self._reboot()
         self.assertEqual(self.rig.instances()["notes"]["state"], "stopped")
+        self.assertEqual(self.rig.ask("sched"), self.scheduling, "as it was made to begin")
         self.rig.ask("start", "notes")
         with self.rig.console("notes") as console:
             self.assertEqual(console.run("cat /root/file").strip(), "then")
@@ -46,6 +48,25 @@ class OwnersDay(RigTest):
         self.assertEqual(self._cpus(console), 2)
         self.assertTrue(self.rig.ask("set", "notes", "--memory", "72M")["next_start"])
         self.assertRegex(self.refused("set", "notes", "--memory", "100G"), "--memory: must be .* MiB")
+
+    def _schedule(self, console):
+        self.scheduling = self.rig.ask("sched")
+        self.assertEqual(self.scheduling["policy"], "sbco")
+        self.assertIn("policy       bal", self.rig.amphion("sched", "--policy", "bal", "--latency", "4").stdout)
+        self.assertEqual(self.rig.ask("sched"), self.scheduling | {"policy": "bal", "latency_ms": 4.0})
+        self.assertIn("--policy: fifo not in {", self.refused("sched", "--policy", "fifo"))
+        self.assertEqual(self.rig.ask("sched")["policy"], "bal")
+        before = self.rig.ask("sched", "stats")
+        console.run("for i in $(seq 2000); do :; done")
+        after = self.rig.ask("sched", "stats")
+        self.assertEqual(after["policy"], "bal")
+        for then, now in zip(before["cpus"], after["cpus"], strict=True):
+            self.assertGreater(now["decisions"], then["decisions"])
+        self.assertGreater(self._run_ns(after, "notes"), self._run_ns(before, "notes"))
+        self.assertIn("notes         0 ", self.rig.amphion("sched", "stats").stdout)
+
+    def _run_ns(self, stats: dict, name: str) -> int:
+        return sum(one["run_ns"] for one in stats["vcpus"] if one["instance"] == name)
 
     def _is_as_then(self, console):
         self.assertEqual(console.run("cat /root/file /tmp/memory").split(), ["then", "then"])

@@ -134,7 +134,7 @@ TEST_F(CliTest, ErrorsAreAnswersWithJson) {
 
 TEST_F(CliTest, HelpIsExitCodeZero) {
   for (const char* command : {"list", "status", "switch", "console", "dock", "undock", "create", "start", "stop",
-                              "reset", "remove", "set", "snapshot", "logs"}) {
+                              "reset", "remove", "set", "snapshot", "logs", "sched"}) {
     EXPECT_EQ(call({command, "--help"}), exit_done) << command;
     EXPECT_THAT(out_.str(), HasSubstr("--json"));
   }
@@ -188,6 +188,66 @@ TEST_F(CliTest, LogsAreTextOrAnObjectALine) {
   EXPECT_EQ(call({"logs", "work", "-f"}), exit_failed);
   EXPECT_EQ(err_.str(), "amphion: the phone ended the log: the instance was removed\n");
   EXPECT_EQ(call({"logs", "x"}), exit_failed);
+}
+
+TEST_F(CliTest, SchedShowsTheSettings) {
+  EXPECT_EQ(call({"sched"}), exit_done);
+  EXPECT_EQ(out_.str(),
+            "policy       sbco\n"
+            "threshold    0.667 of the queue's length (sbco)\n"
+            "latency      6 ms\n"
+            "granularity  0.75 ms\n"
+            "hand-over    on\n");
+  EXPECT_EQ(commands_.last.operation, phoned::Operation::sched);
+  EXPECT_TRUE(commands_.last.with.empty());
+  EXPECT_EQ(call({"sched", "--json"}), exit_done);
+  EXPECT_EQ(nlohmann::json::parse(out_.str())["granularity_ms"], 0.75);
+}
+
+TEST_F(CliTest, SchedChangesWhatIsWishedFor) {
+  EXPECT_EQ(call({"sched", "--policy", "bal"}), exit_done);
+  EXPECT_EQ(commands_.last.with, nlohmann::json({{"policy", "bal"}}));
+  EXPECT_THAT(out_.str(), HasSubstr("hand-over    on\nthis holds until the phone's next boot\n"));
+  EXPECT_EQ(call({"sched", "--threshold", "0", "--latency", "0.1", "--granularity", "100", "--hand-over", "off"}),
+            exit_done);
+  const nlohmann::json want{{"threshold", 0.0}, {"latency_ms", 0.1}, {"granularity_ms", 100.0}, {"hand_over", false}};
+  EXPECT_EQ(commands_.last.with, want);
+}
+
+TEST_F(CliTest, SchedRefusesWhatIsOutOfBoundsHere) {
+  for (const std::vector<std::string>& words : {std::vector<std::string>{"--policy", "fifo"},
+                                                {"--policy", "SBCO"},
+                                                {"--threshold", "1.001"},
+                                                {"--threshold", "-0.001"},
+                                                {"--threshold", "2/3"},
+                                                {"--latency", "0.099"},
+                                                {"--latency", "100.1"},
+                                                {"--granularity", "0"},
+                                                {"--granularity", "fast"},
+                                                {"--hand-over", "maybe"}}) {
+    EXPECT_EQ(call({"sched", words[0], words[1]}), exit_usage) << words[1];
+    EXPECT_THAT(err_.str(), HasSubstr(words[0])) << words[1];
+    EXPECT_THAT(err_.str(), HasSubstr("; see amphion sched --help\n"));
+  }
+  EXPECT_EQ(call({"sched", "--policy", "bal", "stats"}), exit_usage);
+  EXPECT_EQ(call({"sched", "stats", "--policy", "bal"}), exit_usage);
+  EXPECT_EQ(commands_.executed, 0);
+}
+
+TEST_F(CliTest, SchedStatsAreTables) {
+  EXPECT_EQ(call({"sched", "stats"}), exit_done);
+  EXPECT_EQ(commands_.last.operation, phoned::Operation::sched_stats);
+  EXPECT_EQ(commands_.executed, 1) << "the settings are not asked for as well";
+  EXPECT_EQ(out_.str(),
+            "policy sbco; since boot\n\n"
+            "CPU     DECISIONS    SWITCHES  MOVED AWAY       LENDS       DEBTS   UNSTACKED\n"
+            "0          123456        4567          89           7           6           5\n"
+            "\n"
+            "INSTANCE      vCPU             RAN        WAITED    SWITCHES       MOVES       LENDS       DEBTS\n"
+            "work          1              2.3 s         45 ms         321          12           3           2\n");
+  EXPECT_EQ(call({"sched", "stats", "--json"}), exit_done);
+  EXPECT_EQ(nlohmann::json::parse(out_.str())["vcpus"][0]["wait_ns"], 45'999'999);
+  EXPECT_THAT(format_sched_stats({{"cpus", 7}, {"vcpus", {1, "x"}}}), HasSubstr("no instance runs on this phone\n"));
 }
 
 TEST(Format, Figures) {

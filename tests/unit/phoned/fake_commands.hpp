@@ -37,6 +37,7 @@ class FakeCommands : public Commands {
               {"total_ms", 2300},
               {"stopped_ms", 140}};
     }
+    if (request.operation == Operation::sched || request.operation == Operation::sched_stats) return scheduler();
     if (request.operation == Operation::screen) return picture_answer(Picture(picture_pixels, 0xf800));
     return {
         {"ok", true},
@@ -72,6 +73,31 @@ class FakeCommands : public Commands {
   Request last{};
 
  private:
+  static nlohmann::json scheduler() {
+    return {{"ok", true},
+            {"policy", "sbco"},
+            {"threshold", 0.667},
+            {"latency_ms", 6.0},
+            {"granularity_ms", 0.75},
+            {"hand_over", true},
+            {"cpus",
+             {{{"cpu", 0},
+               {"decisions", 123456},
+               {"switches", 4567},
+               {"moves", 89},
+               {"lends", 7},
+               {"debts", 6},
+               {"stackings_avoided", 5}}}},
+            {"vcpus",
+             {{{"instance", "work"},
+               {"vcpu", 1},
+               {"run_ns", 2'300'000'000},
+               {"wait_ns", 45'999'999},
+               {"switches", 321},
+               {"moves", 12},
+               {"lends", 3},
+               {"debts", 2}}}}};
+  }
   static void check(const Request& request) {
     if (!request.instance.empty() && request.instance != "work" && request.instance != "personal") {
       throw CommandError("unknown instance \"" + request.instance + "\"; there are: personal, work");
