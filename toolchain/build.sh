@@ -9,7 +9,7 @@
 . "$(dirname "$0")/common.sh"
 cd "$ROOT_DIR"
 
-readonly PC_PROGRAMS="make-bundle amphion-emulator amphion amphion-pki amphiond"
+readonly PC_PROGRAMS="make-bundle amphion-emulator amphion amphion-pki amphiond sbco-sim"
 readonly PC_TESTS="qemu_carry_test cloud_roundtrip"
 readonly PHONE_PROGRAMS="phoned amphion-instance amphion amphion-run"
 
