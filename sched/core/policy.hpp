@@ -5,6 +5,8 @@
 //   PROCCO  BAL, and when an instance's vCPU 0 begins a turn its siblings are forced on
 //   CPUCO   BAL, and whichever instance CPU 0 runs, the others run its siblings
 //   SBCO    BAL, and who is too far ahead of a sibling lends it virtual time and lets its successor go first
+// and, not in the dissertation, one that is tried in the simulator only:
+//   SBCO-JOIN  SBCO, but who has a sibling that runs at this moment goes first and pays for it later
 #pragma once
 
 #include <array>
@@ -57,6 +59,28 @@ inline uint32_t not_too_far_ahead(Scheduler& scheduler, Queue& queue) {
   return scheduler.lend(queue, first, slowest) ? successor : first;
 }
 
+// The first that has a sibling running elsewhere, and that is ahead of the queue's first by at most a turn. After its
+// turn it is behind everyone who was passed, so each passes another once at most: nobody starves.
+inline uint32_t who_can_join_a_sibling(Scheduler& scheduler, Queue& queue) {
+  constexpr uint32_t looked_at = 16;
+  const Entity& first = scheduler.entity(queue.tree.first());
+  const uint64_t most = first.node.key + (scheduler.turn_ticks(queue, first) >> first.weight_log2);
+  uint32_t id = queue.tree.first();
+  for (uint32_t looked = 0; id != none && looked < looked_at; ++looked, id = queue.tree.next(id)) {
+    const Entity& entity = scheduler.entity(id);
+    if (entity.node.key > most) break;
+    if (entity.siblings == 1 || id == queue.ran_last) continue;
+    for (uint32_t sibling = entity.first_sibling; sibling < entity.first_sibling + entity.siblings; ++sibling) {
+      if (sibling != id && scheduler.entity(sibling).place().life == Life::running) return id;
+    }
+  }
+  return none;
+}
+inline uint32_t joins_or_not_too_far_ahead(Scheduler& scheduler, Queue& queue) {
+  const uint32_t joins = who_can_join_a_sibling(scheduler, queue);
+  return joins != none ? joins : not_too_far_ahead(scheduler, queue);
+}
+
 }  // namespace policy_detail
 
 inline constexpr Policy dft{"dft", false, policy_detail::least_run_time, policy_detail::nothing};
@@ -64,6 +88,7 @@ inline constexpr Policy bal{"bal", true, policy_detail::least_run_time, policy_d
 inline constexpr Policy procco{"procco", true, policy_detail::least_run_time, policy_detail::vcpu_0_forces_siblings};
 inline constexpr Policy cpuco{"cpuco", true, policy_detail::least_run_time, policy_detail::cpu_0_forces_siblings};
 inline constexpr Policy sbco{"sbco", true, policy_detail::not_too_far_ahead, policy_detail::nothing};
+inline constexpr Policy sbco_join{"sbco-join", true, policy_detail::joins_or_not_too_far_ahead, policy_detail::nothing};
 
 inline constexpr std::array<const Policy*, 5> policies{&dft, &bal, &procco, &cpuco, &sbco};
 

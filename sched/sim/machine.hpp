@@ -54,6 +54,9 @@ class Machine final : public Host {
 
   [[nodiscard]] Result run();
 
+  // For tests: see Scheduler::broken().
+  [[nodiscard]] const char* broken() const { return scheduler_->broken(); }
+
  private:
   struct Cpu {
     uint32_t running = sched::none;
