@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # The front door. Inside, CMake with Ninja builds (CMakePresets.json) and toolchain/ sets the machine up.
-.PHONY: help setup build run stop demo image test fuzz bench bench-hyp soak clean
+.PHONY: help setup build run stop demo image test fuzz bench bench-hyp bench-sched soak clean
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-9s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
 
 setup: ## packages, cross sysroot, kernels, QEMU, root file systems (a second run downloads nothing)
 	@toolchain/setup.sh
@@ -43,6 +43,13 @@ bench-hyp: build ## what the hypervisor costs beside Xen, in instructions: build
 	@toolchain/bench.sh
 	@toolchain/build.sh test-module bench-load
 	@python3 tests/bench/hyp.py
+
+bench-sched: setup ## the dissertation's scheduling experiments, simulated: build/bench/sched.json and plots; what a decision costs (10 min)
+	@toolchain/plots.sh
+	@toolchain/build.sh sim bench-sched-cost
+	@python3 tests/bench/sched/simulate.py
+	@/usr/bin/python3 tests/bench/sched/plots.py
+	@python3 tests/bench/sched/cost.py
 
 soak: build ## longer runs of the tests
 	@tests/soak.sh

@@ -3,7 +3,7 @@
 # Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
 # the bundle for the emulated board, and those for the boards that boot from a card; for tests also the programs that run
 # QEMU, the unit tests and the fuzz targets with sanitizers, and the modules that test guests load; for make bench-hyp and bench-sched their programs.
-# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load bench-sched-cost
+# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load bench-sched-cost sim
 #   (default: pc phone hyp module bundle)
 # Environment: SCHED, how the scheduler of the bundles begins (docs/scheduling.md); default: as the hypervisor chooses.
 . "$(dirname "$0")/common.sh"
@@ -29,6 +29,7 @@ compile() {  # preset, targets...
 unit_tests() { ninja -C build/pc-sanitize -t targets all | sed -n 's/^\([a-z_]*_unit_tests\): phony$/\1/p'; }
 
 part_pc() { configure pc -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1 -DNDEBUG" && compile pc $PC_PROGRAMS; }
+part_sim() { configure pc -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1 -DNDEBUG" && compile pc sbco-sim; }
 part_pc-tests() { part_pc && compile pc $PC_TESTS; }
 part_phone() { configure phone -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1 -DNDEBUG" && compile phone $PHONE_PROGRAMS; }
 part_hyp() { configure hyp && compile hyp; }
@@ -55,6 +56,6 @@ part_boards() {
 
 [ $# -gt 0 ] || set -- pc phone hyp module bundle
 for part in "$@"; do
-  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load bench-sched-cost"
+  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load bench-sched-cost sim"
   step "build $part" "part_$part"
 done
