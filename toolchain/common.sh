@@ -12,6 +12,7 @@ readonly ROOT_DIR=$(dirname "$TOOLCHAIN_DIR")
 export AMPHION_CACHE=${AMPHION_CACHE:-$HOME/.cache/amphion}
 readonly PHONE_SUITE=bookworm  # the armhf side: kernel, sysroot, root file systems
 readonly CLONE_SUITE=forky     # the clones' QEMU (vfio-user needs 10.1 or later)
+readonly NEXT_SUITE=forky      # the first of Debian's kernels with sched_ext
 
 readonly SPEAKER=$(basename "$(dirname "$(realpath "$0")")")  # the folder of the script that sources this
 say() { printf '[%s] %s\n' "$SPEAKER" "$*" >&2; }

@@ -10,6 +10,7 @@ readonly PACKAGES="
   qemu-system-arm qemu-user-static
   cpio lz4 kmod e2fsprogs fdisk u-boot-tools device-tree-compiler openssl make bc
   protobuf-compiler libprotobuf-dev libmbedtls-dev libzstd-dev libfdt-dev libevdev-dev
+  clang-19 libelf-dev zlib1g-dev qemu-system-x86 zstd xz-utils
   libcli11-dev nlohmann-json3-dev libspdlog-dev libfmt-dev libgtest-dev libgmock-dev"
 
 missing_packages() {

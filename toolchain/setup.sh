@@ -7,7 +7,7 @@
 check_distribution
 set_up() {
   local part
-  for part in packages kernel qemu-clone sysroot guest-rootfs font host-rootfs boards; do
+  for part in packages kernel qemu-clone sysroot guest-rootfs font host-rootfs boards scx; do
     "$TOOLCHAIN_DIR/$part.sh"
   done
 }
