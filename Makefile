@@ -29,7 +29,7 @@ image: ## the SD card of a board: BOARD=cubieboard2 or orangepi-pc (docs/boards.
 	@toolchain/image.sh "$(BOARD)"
 
 test: build ## all tests
-	@toolchain/build.sh pc-tests pc-sanitize test-module boards
+	@toolchain/build.sh pc-tests pc-sanitize test-module scx-tests boards
 	@tests/run.sh
 
 fuzz: build ## hostile guests and hostile bytes with new seeds: FUZZ_MINUTES=10 (tests/fuzz/README.md)

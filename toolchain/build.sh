@@ -3,8 +3,8 @@
 # Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
 # the bundle for the emulated board, and those for the boards that boot from a card; for tests also the programs that run
 # QEMU, the unit tests and the fuzz targets with sanitizers, and the modules that test guests load; for make bench-hyp and bench-sched their programs.
-# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load bench-sched-cost sim
-#   (default: pc phone hyp module bundle)
+# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle scx boards pc-tests pc-sanitize test-module scx-tests bench-load bench-sched-cost sim
+#   (default: pc phone hyp module bundle scx)
 # Environment: SCHED, how the scheduler of the bundles begins (docs/scheduling.md); default: as the hypervisor chooses.
 . "$(dirname "$0")/common.sh"
 cd "$ROOT_DIR"
@@ -37,6 +37,8 @@ part_pc-sanitize() {
   configure pc-sanitize -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O1 -g1"
   compile pc-sanitize $(unit_tests) amphion-fuzz
 }
+part_scx() { configure pc -DCMAKE_CXX_FLAGS_RELWITHDEBINFO="-O2 -g1 -DNDEBUG" && compile pc amphion-scx; }
+part_scx-tests() { part_scx && compile pc scx-load scx-kvm scx-docked amphiond amphion-pki; }
 part_module() { toolchain/module.sh guest-kernel-mods/amphion_host >/dev/null; }
 part_test-module() { toolchain/module.sh tests/guest >/dev/null; }
 part_bench-sched-cost() { part_phone && compile phone sched-cost && part_pc && compile pc sched-cost; }
@@ -54,8 +56,8 @@ part_boards() {
   done
 }
 
-[ $# -gt 0 ] || set -- pc phone hyp module bundle
+[ $# -gt 0 ] || set -- pc phone hyp module bundle scx
 for part in "$@"; do
-  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle boards pc-tests pc-sanitize test-module bench-load bench-sched-cost sim"
+  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle scx boards pc-tests pc-sanitize test-module scx-tests bench-load bench-sched-cost sim"
   step "build $part" "part_$part"
 done
