@@ -71,6 +71,30 @@ void show_code(const json& answer, std::ostream& out) {
   }
 }
 
+std::string scheduling(const json& scheduler) {
+  const std::string policy = scheduler.value("policy", ""), note = scheduler.value("note", "");
+  const std::string what = policy == "sbco"       ? "scheduled by SBCO (sched_ext)"
+                           : policy == "affinity" ? "kept apart by processor affinity"
+                                                  : "left to the kernel's scheduler";
+  return what + (note.empty() ? "" : "; " + note);
+}
+
+void show_status(const json& answer, std::ostream& out) {
+  out << "clones' vCPUs are " << scheduling(answer.value("scheduler", json::object())) << "\n";
+  for (const json& device : answer.at("devices")) {
+    out << device.at("device").get<std::string>()
+        << (device.at("connected").get<bool>() ? ": connected" : ": not connected") << "\n";
+    for (const json& instance : device.at("instances")) {
+      const int process = instance.value("pid", 0);
+      out << "  " << instance.at("instance").get<std::string>() << ": "
+          << (instance.value("place", "cloud") == "cloud" ? "in the cloud" : "on the phone")
+          << (process == 0 ? "" : ", its clone is process " + std::to_string(process));
+      if (const std::string note = instance.value("note", ""); !note.empty()) out << "; " << note;
+      out << "\n";
+    }
+  }
+}
+
 }  // namespace
 
 int run_command(const Options& options, std::ostream& out, std::ostream& err) {
@@ -78,6 +102,8 @@ int run_command(const Options& options, std::ostream& out, std::ostream& err) {
     Connection amphiond((options.data / "admin.sock").string());
     if (options.command == Command::pair) {
       show_code(amphiond.ask({{"do", "pair"}, {"name", options.device}}), out);
+    } else if (options.command == Command::status) {
+      show_status(amphiond.ask({{"do", "list"}}), out);
     } else {
       (void)amphiond.ask({{"do", "unpair"}, {"device", options.device}});
       out << options.device << " is unpaired: its certificate is refused from now on. What it has docked here stays in "

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// `amphiond pair` and `amphiond unpair`: ask the amphiond that runs, through its admin socket, and say what it
+// `amphiond pair`, `amphiond unpair` and `amphiond status`: ask the amphiond that runs, through its admin socket, and say what it
 // answered. Thread safety: functions without shared state.
 #pragma once
 

@@ -11,6 +11,7 @@
 #include "cloud-side/amphiond/admin_socket.hpp"
 #include "cloud-side/amphiond/commands.hpp"
 #include "cloud-side/amphiond/data_lock.hpp"
+#include "cloud-side/amphiond/host_scheduling.hpp"
 #include "cloud-side/amphiond/options.hpp"
 #include "cloud-side/amphiond/qemu_clone_control.hpp"
 #include "cloud-side/amphiond/server.hpp"
@@ -57,10 +58,15 @@ int run(const Options& options, const sigset_t& signals) {
   const DataLock lock(options.data);
   check_qemu(options.qemu);
   PosixFiles files;
-  QemuCloneStarter starter(options.qemu, options.data / "templates");
+  HostScheduling scheduling(options.scheduling, options.amphion_scx);
+  QemuCloneStarter starter(options.qemu, options.data / "templates", scheduling);
   Server server(options.data, files, link::real_files(), starter);
   server.listen({options.listen_host, options.listen_port}, options.pki.string());
-  const AdminSocket admin(options.data / "admin.sock", [&](const auto& request) { return server.admin(request); });
+  const AdminSocket admin(options.data / "admin.sock", [&](const nlohmann::json& request) {
+    auto answer = server.admin(request);
+    if (request.value("do", "") == "list") answer["scheduler"] = scheduling.describe();
+    return answer;
+  });
   spdlog::info("amphiond serves phones at {}:{}, data in {}", options.listen_host, server.port(),
                options.data.string());
   int number = 0;

@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <charconv>
 #include <cstdlib>
+#include <map>
 
 namespace amphion::cloud {
 namespace {
@@ -13,6 +14,19 @@ std::filesystem::path cache_folder() {
   const char* home = std::getenv("HOME");
   return std::filesystem::path(home != nullptr ? home : "/root") / ".cache/amphion";
 }
+
+// Beside amphiond, or where a build leaves it.
+std::filesystem::path amphion_scx() {
+  std::error_code ignored;
+  const auto folder = std::filesystem::read_symlink("/proc/self/exe", ignored).parent_path();
+  const auto built = folder.parent_path().parent_path() / "sched/scx/amphion-scx";
+  return std::filesystem::exists(built, ignored) ? built : folder / "amphion-scx";
+}
+
+const std::map<std::string, Scheduling> schedulings{{"auto", Scheduling::automatic},
+                                                    {"sbco", Scheduling::sbco},
+                                                    {"affinity", Scheduling::affinity},
+                                                    {"kernel", Scheduling::kernel}};
 
 }  // namespace
 
@@ -38,7 +52,9 @@ std::optional<std::string> parse_listen(const std::string& text, std::string& ho
 ParsedOptions parse_options(int argc, const char* const* argv) {
   Options options;
   std::string listen = "127.0.0.1:7448";
+  std::string scheduling = "auto";
   options.qemu = cache_folder() / "qemu-clone/bin/qemu-system-arm";
+  options.amphion_scx = amphion_scx();
   CLI::App app{"Amphion's cloud server: keeps docked phone instances and runs their clones.", "amphiond"};
   app.footer("Without a command it serves phones until SIGTERM. Exit codes: 0 done, 1 failed, 2 wrong usage.");
   app.fallthrough();
@@ -48,6 +64,12 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
                  "folder with the authority's and the cloud's certificate (amphion-pki makes it)");
   app.add_option("--listen", listen, "address and port for phones")->capture_default_str();
   app.add_option("--qemu", options.qemu, "qemu-system-arm that runs the clones")->capture_default_str();
+  app.add_option("--scheduler", scheduling,
+                 "who schedules clones' vCPUs: sbco (in the kernel, needs sched_ext), affinity (siblings on different "
+                 "CPUs), kernel (as it likes), or auto: sbco, else affinity")
+      ->check(CLI::IsMember({"auto", "sbco", "affinity", "kernel"}))
+      ->capture_default_str();
+  app.add_option("--scx", options.amphion_scx, "amphion-scx, which loads SBCO")->capture_default_str();
   app.add_option("--log-level", options.log_level, "debug, info, warn or error")
       ->check(CLI::IsMember({"debug", "info", "warn", "error"}))
       ->capture_default_str();
@@ -58,11 +80,14 @@ ParsedOptions parse_options(int argc, const char* const* argv) {
       "the phone's name; one that is known already is paired anew, and finds what it has docked [a free one]");
   CLI::App* unpair = app.add_subcommand("unpair", "refuse a phone from now on");
   unpair->add_option("NAME", options.device, "the phone")->required();
+  CLI::App* status = app.add_subcommand("status", "the clones of the amphiond of --data, and who schedules them");
   try {
     app.parse(argc, argv);
+    options.scheduling = schedulings.at(scheduling);
     if (options.data.empty()) throw CLI::RequiredError("--data");
     if (pair->parsed()) options.command = Command::pair;
     if (unpair->parsed()) options.command = Command::unpair;
+    if (status->parsed()) options.command = Command::status;
     if (options.command == Command::serve && options.pki.empty()) throw CLI::RequiredError("--pki");
     if (auto error = parse_listen(listen, options.listen_host, options.listen_port)) {
       throw CLI::ValidationError("--listen", *error);

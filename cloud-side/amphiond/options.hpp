@@ -10,7 +10,10 @@
 
 namespace amphion::cloud {
 
-enum class Command { serve, pair, unpair };
+enum class Command { serve, pair, unpair, status };
+
+// Who schedules clones' vCPUs (host_scheduling.hpp); automatic: SBCO, or affinity where it cannot be loaded.
+enum class Scheduling { automatic, sbco, affinity, kernel };
 
 struct Options {
   Command command = Command::serve;
@@ -18,6 +21,8 @@ struct Options {
   std::filesystem::path data;             // everything amphiond keeps
   std::filesystem::path pki;              // ca.crt, cloud.crt, cloud.key; ca.key for pairing
   std::filesystem::path qemu;             // the clones' qemu-system-arm
+  Scheduling scheduling = Scheduling::automatic;
+  std::filesystem::path amphion_scx;      // loads SBCO into the kernel
   std::string listen_host = "127.0.0.1";  // an address, not a name
   std::uint16_t listen_port = 7448;
   std::string log_level = "info";

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: Apache-2.0
 #include "cloud-side/amphiond/qemu_clone_control.hpp"
 
+#include <spdlog/spdlog.h>
+
 #include "machine/validate.hpp"
 
 namespace amphion::cloud {
@@ -36,12 +38,17 @@ class QemuCloneControl final : public CloneControl {
   std::unique_ptr<qemu::Clone> clone_;
 };
 
-link::Result<std::unique_ptr<CloneControl>> wrap(link::Result<std::unique_ptr<qemu::Clone>> clone) {
+}  // namespace
+
+link::Result<std::unique_ptr<CloneControl>> QemuCloneStarter::taken(link::Result<std::unique_ptr<qemu::Clone>> clone) {
   if (!clone) return clone.error();
+  if (auto threads = (*clone)->vcpu_threads()) {
+    scheduling_.took((*clone)->pid(), std::move(*threads));
+  } else {
+    spdlog::warn("process {}: its vCPUs are not kept apart: {}", (*clone)->pid(), threads.error().text);
+  }
   return std::unique_ptr<CloneControl>(std::make_unique<QemuCloneControl>(std::move(*clone)));
 }
-
-}  // namespace
 
 link::Status QemuCloneStarter::prepare(const machine::InstanceState& state) {
   return qemu::Clone::prepare(options_, state);
@@ -49,11 +56,11 @@ link::Status QemuCloneStarter::prepare(const machine::InstanceState& state) {
 
 link::Result<std::unique_ptr<CloneControl>> QemuCloneStarter::start(const std::filesystem::path& folder,
                                                                     const machine::InstanceState& state) {
-  return wrap(qemu::Clone::start(options_, folder, state));
+  return taken(qemu::Clone::start(options_, folder, state));
 }
 
 link::Result<std::unique_ptr<CloneControl>> QemuCloneStarter::adopt(const std::filesystem::path& folder) {
-  return wrap(qemu::Clone::adopt(folder));
+  return taken(qemu::Clone::adopt(folder));
 }
 
 bool QemuCloneStarter::runs(const std::filesystem::path& folder) { return qemu::Clone::runs_in(folder); }

@@ -3,6 +3,7 @@
 
 #include <linux/input-event-codes.h>
 
+#include <algorithm>
 #include <fstream>
 
 #include "cloud-side/qemu/adapter.hpp"
@@ -187,6 +188,18 @@ link::Result<std::unique_ptr<Clone>> Clone::adopt(const fs::path& folder) {
 }
 
 bool Clone::alive() { return process_serves(pid_, folder_); }
+
+link::Result<std::vector<int>> Clone::vcpu_threads() {
+  auto answer = qmp_.execute("query-cpus-fast");
+  if (!answer) return answer.error();
+  std::vector<int> threads(shape_.vcpus, 0);
+  for (const json& cpu : *answer) {
+    const auto index = cpu.value("cpu-index", shape_.vcpus);
+    if (index < shape_.vcpus) threads[index] = cpu.value("thread-id", 0);
+  }
+  if (std::count(threads.begin(), threads.end(), 0) == 0) return threads;
+  return link::Error{ErrorCode::protocol, "QEMU does not say which threads its vCPUs are"};
+}
 
 link::Result<bool> Clone::running() {
   auto answer = qmp_.execute("query-status");

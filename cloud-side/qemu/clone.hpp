@@ -58,6 +58,8 @@ class Clone {
   [[nodiscard]] bool alive();
   [[nodiscard]] int pid() const { return pid_; }
   [[nodiscard]] machine::Shape shape() const { return shape_; }
+  // The host's threads that are its vCPUs, in order. They are named "CPU n/TCG".
+  link::Result<std::vector<int>> vcpu_threads();
   link::Result<bool> running();  // false: stopped by stop(), or the guest switched itself off or reset itself
   link::Result<bool> stopped();  // by stop()
 

@@ -56,6 +56,8 @@ std::vector<std::string> machine_arguments(const Machine& m) {
   const std::string memory = number(m.shape.memory_bytes);
   std::vector<std::string> a{
       "-nodefaults",
+      "-name",
+      "debug-threads=on",  // a host's scheduler knows vCPUs by their threads' names (sched/scx)
       "-no-user-config",
       "-display",
       "none",
