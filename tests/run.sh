@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # The whole test suite, in the order in which a failure is cheapest to find. Called by `make test`, which has set the
 # machine up and built everything. Each step prints its time; the first failure ends the run.
-# Usage: tests/run.sh [STEP...]   steps, and their order: form toolchain unit hyp fuzz cloud phone boards faults (default: all)
+# Usage: tests/run.sh [STEP...]   steps, and their order: form toolchain unit hyp fuzz scx cloud phone boards faults (default: all)
 set -uo pipefail
 cd "$(dirname "$0")/.."
 
@@ -11,6 +11,7 @@ step_toolchain() { tests/toolchain/check.sh; }
 step_unit() { ctest --test-dir build/pc-sanitize --output-on-failure --label-exclude 'e2e|qemu' -j 2; }
 step_hyp() { python3 tests/hyp/run.py; }
 step_fuzz() { python3 tests/fuzz/run.py --short; }
+step_scx() { python3 tests/scx/run.py; }
 step_cloud() { ctest --test-dir build/pc --output-on-failure --label-regex 'e2e|qemu'; }
 step_phone() { python3 tests/e2e/demo.py --report-times; }  # a test asserts no time
 step_boards() {  # the cards, and the same scenario from one
@@ -30,9 +31,9 @@ run() {
   fi
 }
 
-[ $# -gt 0 ] || set -- form toolchain unit hyp fuzz cloud phone boards faults
+[ $# -gt 0 ] || set -- form toolchain unit hyp fuzz scx cloud phone boards faults
 for step in "$@"; do
-  declare -F "step_$step" >/dev/null || { echo "tests/run.sh: unknown step '$step' (form, toolchain, unit, hyp, fuzz, cloud, phone, boards, faults)" >&2; exit 2; }
+  declare -F "step_$step" >/dev/null || { echo "tests/run.sh: unknown step '$step' (form, toolchain, unit, hyp, fuzz, scx, cloud, phone, boards, faults)" >&2; exit 2; }
   run "$step"
 done
 echo "all steps passed in $SECONDS s"

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: Apache-2.0
+// Load for the scheduler in the test machine: processes whose threads are named like QEMU's vCPUs and compute, rest, or
+// both in turn.
+// Usage: scx-load PROCESSES THREADS MIX SECONDS [NAME]   MIX: hogs (all compute) or rests (half of them also sleep)
+//   NAME: what follows "CPU n/" (KVM); "-": threads with ordinary names
+#include <pthread.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <atomic>
+#include <chrono>
+#include <cstdio>
+#include <cstdlib>
+#include <string>
+#include <string_view>
+#include <thread>
+#include <vector>
+
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+// QEMU, too, names its threads after they have begun.
+void work(int number, bool rests, std::string name, Clock::time_point until) {
+  if (name != "-") name = "CPU " + std::to_string(number) + "/" + name;
+  if (name != "-") (void)pthread_setname_np(pthread_self(), name.c_str());
+  volatile unsigned long rounds = 0;
+  while (Clock::now() < until) {
+    for (int n = 0; n < 20000; ++n) rounds = rounds + 1;
+    if (rests && rounds % 400000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(3));
+  }
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  if (argc < 5) return 2;
+  const int processes = std::atoi(argv[1]), threads = std::atoi(argv[2]);
+  const bool rests = std::string_view(argv[3]) == "rests";
+  const auto until = Clock::now() + std::chrono::seconds(std::atoi(argv[4]));
+  for (int process = 0; process < processes; ++process) {
+    if (fork() != 0) continue;
+    std::vector<std::thread> all;
+    for (int n = 0; n < threads; ++n) all.emplace_back(work, n, rests && n % 2 == 1, argc > 5 ? argv[5] : "KVM", until);
+    for (auto& thread : all) thread.join();
+    return 0;
+  }
+  while (wait(nullptr) > 0) {
+  }
+}
