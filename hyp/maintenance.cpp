@@ -46,6 +46,7 @@ void invalidate_own_tlb() {
 
 // CCSIDR (B4.1.19) describes the cache; way and set stand in DCCISW's operand as B4.2.1 says.
 void clean_invalidate_own_cache() {
+  dsb();  // set/way operations know no address: what was stored must be in the cache before them
   const u32 selected = Csselr::read();
   Csselr::write(0);
   isb();
