@@ -161,8 +161,9 @@ class Rig(contextlib.AbstractContextManager):
 
     def start_cloud(self, pki: pathlib.Path | None = None):
         log = open(self.folder / "amphiond.log", "ab")
+        # A cloud is another machine: here it gives way, or its clones would take the emulated board's CPUs.
         self.cloud_process = subprocess.Popen(
-            [AMPHIOND, "--data", self.cloud_data, "--pki", pki or self.pki, "--listen", f"127.0.0.1:{self.cloud_port}",
+            ["nice", "-n", "10", AMPHIOND, "--data", self.cloud_data, "--pki", pki or self.pki, "--listen", f"127.0.0.1:{self.cloud_port}",
              "--qemu", CLONE_QEMU], stdin=subprocess.DEVNULL, stdout=log, stderr=log)
         log.close()
         self.wait("the cloud server to listen", self._cloud_listens)
