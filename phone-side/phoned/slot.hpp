@@ -55,6 +55,7 @@ struct SlotServices {
   std::function<std::shared_ptr<link::Session>()> session;  // the cloud, or null
   std::function<void(link::Message)> post;  // to the cloud without waiting; dropped when it is not connected
   std::chrono::milliseconds off_patience = std::chrono::seconds(90);     // for a guest that is to switch itself off
+  std::chrono::milliseconds off_again = std::chrono::seconds(5);         // it is asked again: one that boots does not hear
   std::chrono::milliseconds grow_patience = std::chrono::seconds(10);    // for the answer of the guest's service
   std::function<std::uint64_t(const std::string& folder)> free_bytes{};  // of the disk it is on; empty: as it is
 };

@@ -108,16 +108,20 @@ json Slot::switch_off(bool force, const ProgressSink& progress) {
 // True: it is off, or has ended otherwise.
 bool Slot::ask_off(const ProgressSink& progress) {
   spdlog::info("{}: is asked to switch itself off", name());
-  keys(power_key());
   const auto begun = link::Clock::now();
   const auto until = link::in(services_.off_patience);
+  auto ask_at = begun;
   std::unique_lock lock(mutex_);
   while (state_ == SlotState::stopping && !ending_ && link::Clock::now() < until) {
     lock.unlock();
+    if (link::Clock::now() >= ask_at) {
+      keys(power_key());
+      ask_at = link::in(services_.off_again);
+    }
     const auto since = std::chrono::duration_cast<std::chrono::milliseconds>(link::Clock::now() - begun);
     progress({{"step", "switching off"}, {"total_ms", since.count()}});
     lock.lock();
-    moved_.wait_until(lock, std::min(until, link::in(std::chrono::seconds(1))),
+    moved_.wait_until(lock, std::min({until, ask_at, link::in(std::chrono::seconds(1))}),
                       [&] { return state_ != SlotState::stopping || ending_; });
   }
   return state_ != SlotState::stopping;

@@ -23,9 +23,17 @@ class SlotStart : public testing::Test {
 
   [[nodiscard]] Slot& start() {
     config_.disk = template_;
-    slot_ = std::make_unique<Slot>(
-        config_, SlotServices{records_, link::real_files(), list_, logs_, hypervisor_.factory(),
-                              folder_.path() + "/instances", [] { return nullptr; }, [](link::Message) {}});
+    SlotServices services{records_,
+                          link::real_files(),
+                          list_,
+                          logs_,
+                          hypervisor_.factory(),
+                          folder_.path() + "/instances",
+                          [] { return nullptr; },
+                          [](link::Message) {}};
+    services.off_patience = off_patience_;
+    services.off_again = off_again_;
+    slot_ = std::make_unique<Slot>(config_, services);
     slot_->start();
     return *slot_;
   }
@@ -80,6 +88,7 @@ class SlotStart : public testing::Test {
   InstanceList list_{link::real_files(), folder_.path() + "/instances.list"};
   Logs logs_{link::real_files(), folder_.path() + "/logs"};
   std::string template_;
+  std::chrono::milliseconds off_patience_ = std::chrono::seconds(10), off_again_{1};
   std::unique_ptr<Slot> slot_;
 };
 
@@ -232,6 +241,24 @@ TEST_F(SlotStart, LostWithItsDeviceModelIsFailedAndNothingOfItIsShown) {
   EXPECT_EQ(slot_->view().live, nullptr);
   EXPECT_THROW((void)slot_->dock([](const nlohmann::json&) {}), CommandError);
   EXPECT_EQ(slot_->summary()["state"], "failed");
+}
+
+TEST_F(SlotStart, OneThatStillBootsIsAskedToGoAgain) {
+  (void)start();
+  hypervisor_.last->presses_unheard = 3;
+  const auto answer = slot_->switch_off(false, [](const nlohmann::json&) {});
+  EXPECT_EQ(answer["state"], "stopped");
+  EXPECT_EQ(hypervisor_.last->received.size(), 4 * 4u) << "four times pressed and released";
+}
+
+TEST_F(SlotStart, OneThatDoesNotObeyGoesOn) {
+  off_patience_ = std::chrono::milliseconds(5);
+  (void)start();
+  hypervisor_.last->stubborn = true;
+  EXPECT_THROW((void)slot_->switch_off(false, [](const nlohmann::json&) {}), CommandError);
+  EXPECT_EQ(slot_->summary()["state"], "running");
+  EXPECT_TRUE(hypervisor_.last->running);
+  EXPECT_FALSE(list_.find("work")->stopped);
 }
 
 TEST_F(SlotStart, MovesWithoutACloudAreRefusedAndItGoesOn) {
