@@ -4,9 +4,8 @@
 //   BAL     the same, and siblings are kept on different CPUs (Sukwong and Kim, EuroSys 2011)
 //   PROCCO  BAL, and when an instance's vCPU 0 begins a turn its siblings are forced on
 //   CPUCO   BAL, and whichever instance CPU 0 runs, the others run its siblings
-//   SBCO    BAL, and who is too far ahead of a sibling lends it virtual time and lets its successor go first
-// and, not in the dissertation, one that is tried in the simulator only:
-//   SBCO-JOIN  SBCO, but who has a sibling that runs at this moment goes first and pays for it later
+//   SBCO    BAL, and who is too far ahead of a sibling lends it virtual time and lets its successor go first; among
+//           those about equal, whoever has a sibling that runs at this moment goes first
 #pragma once
 
 #include <array>
@@ -59,25 +58,28 @@ inline uint32_t not_too_far_ahead(Scheduler& scheduler, Queue& queue) {
   return scheduler.lend(queue, first, slowest) ? successor : first;
 }
 
-// The first that has a sibling running elsewhere, and that is ahead of the queue's first by at most a turn. After its
-// turn it is behind everyone who was passed, so each passes another once at most: nobody starves.
-inline uint32_t who_can_join_a_sibling(Scheduler& scheduler, Queue& queue) {
-  constexpr uint32_t looked_at = 16;
-  const Entity& first = scheduler.entity(queue.tree.first());
-  const uint64_t most = first.node.key + (scheduler.turn_ticks(queue, first) >> first.weight_log2);
+// Among those that are about equal, within half a turn of the first, the first that has a sibling running elsewhere, so
+// that both run at once. Its turn ends where it is two thirds of a turn ahead of the first: siblings that go first on
+// every CPU at once do not carry their instance further ahead than turns do that fall where they may.
+inline uint32_t who_joins_a_sibling(Scheduler& scheduler, Queue& queue) {
+  constexpr uint32_t looked_at = 8;
   uint32_t id = queue.tree.first();
+  const uint64_t first = scheduler.entity(id).node.key;
+  const uint32_t turn_vt = queue.turn_vt.load(std::memory_order_relaxed);
   for (uint32_t looked = 0; id != none && looked < looked_at; ++looked, id = queue.tree.next(id)) {
     const Entity& entity = scheduler.entity(id);
-    if (entity.node.key > most) break;
-    if (entity.siblings == 1 || id == queue.ran_last) continue;
-    for (uint32_t sibling = entity.first_sibling; sibling < entity.first_sibling + entity.siblings; ++sibling) {
-      if (sibling != id && scheduler.entity(sibling).place().life == Life::running) return id;
-    }
+    const uint64_t ahead = entity.node.key - first;
+    if (ahead > turn_vt / 2) break;
+    if (id == queue.ran_last || entity.siblings == 1 || !scheduler.sibling_runs(id)) continue;
+    queue.turn_most_vt = turn_vt - turn_vt / 3 - static_cast<uint32_t>(ahead);
+    return id;
   }
   return none;
 }
+
+// With two, one has just run and the other's turn has come.
 inline uint32_t joins_or_not_too_far_ahead(Scheduler& scheduler, Queue& queue) {
-  const uint32_t joins = who_can_join_a_sibling(scheduler, queue);
+  const uint32_t joins = queue.tree.size() > 2 ? who_joins_a_sibling(scheduler, queue) : none;
   return joins != none ? joins : not_too_far_ahead(scheduler, queue);
 }
 
@@ -87,8 +89,7 @@ inline constexpr Policy dft{"dft", false, policy_detail::least_run_time, policy_
 inline constexpr Policy bal{"bal", true, policy_detail::least_run_time, policy_detail::nothing};
 inline constexpr Policy procco{"procco", true, policy_detail::least_run_time, policy_detail::vcpu_0_forces_siblings};
 inline constexpr Policy cpuco{"cpuco", true, policy_detail::least_run_time, policy_detail::cpu_0_forces_siblings};
-inline constexpr Policy sbco{"sbco", true, policy_detail::not_too_far_ahead, policy_detail::nothing};
-inline constexpr Policy sbco_join{"sbco-join", true, policy_detail::joins_or_not_too_far_ahead, policy_detail::nothing};
+inline constexpr Policy sbco{"sbco", true, policy_detail::joins_or_not_too_far_ahead, policy_detail::nothing};
 
 inline constexpr std::array<const Policy*, 5> policies{&dft, &bal, &procco, &cpuco, &sbco};
 

@@ -32,12 +32,12 @@ struct Queue {
 
   const uint8_t cpu;
   Tree<EntityNodes> tree;
-  uint32_t running = none;    // not in the tree
-  bool keep_running = false;  // `running` is ready
-  uint32_t preferred = none;  // goes next if it is not too far ahead
-  bool short_turn = false;    // `running` was preferred
-  bool yielded = false;       // `running` has nothing useful to do before others have run
-  bool anew = false;          // somebody became ready since the turn began
+  uint32_t running = none;       // not in the tree
+  bool keep_running = false;     // `running` is ready
+  uint32_t preferred = none;     // goes next if it is not too far ahead
+  uint32_t turn_most_vt = none;  // what `running`'s turn may cost, if that is less than turn_vt
+  bool yielded = false;          // `running` has nothing useful to do before others have run
+  bool anew = false;             // somebody became ready since the turn began
   uint32_t ran_last = none;
   uint64_t minimum_vt = 0;       // what the queue has reached; never goes back
   uint32_t weight = 0;           // sum of all ready entities'

@@ -32,7 +32,7 @@ class Scheduler;
 struct Policy {
   const char* name;
   bool spread;  // siblings are kept on different CPUs as long as there are enough
-  // Which queued entity goes next; the queue is not empty.
+  // Which queued entity goes next; the queue is not empty. May set Queue::turn_most_vt.
   uint32_t (*choose)(Scheduler&, Queue&);
   // `id` begins a turn.
   void (*dispatched)(Scheduler&, Queue&, uint32_t id);
@@ -94,11 +94,10 @@ class Scheduler {
   [[nodiscard]] Entity& entity(uint32_t id) { return entities_[id]; }
   [[nodiscard]] std::span<Queue> queues() { return queues_; }
   [[nodiscard]] const Tuning& tuning() const { return tuning_; }
-  // How long a turn of the entity is in its queue as it stands.
-  [[nodiscard]] uint64_t turn_ticks(const Queue& queue, const Entity& entity) const;
   // `from`, the first of its queue, lends virtual time to `to`, which is queued on another CPU: half a turn, of the CPU
   // where that is less. False if either may not (Tag).
   [[nodiscard]] bool lend(Queue& queue, uint32_t from, uint32_t to);
+  [[nodiscard]] bool sibling_runs(uint32_t id) const;
   // CPUs where a sibling is ready, a bit each.
   [[nodiscard]] uint32_t cpus_of_siblings(uint32_t id) const;
 
@@ -167,10 +166,6 @@ class Scheduler {
   Tuning& tuning_;
   Leaving leaving_;
 };
-
-inline uint64_t Scheduler::turn_ticks(const Queue& queue, const Entity& entity) const {
-  return uint64_t{queue.turn_vt.load(std::memory_order_relaxed)} << entity.weight_log2;
-}
 
 // To what the queue has reached: one that was alone for long has not been put back meanwhile.
 inline void Scheduler::advance(Queue& queue) {
@@ -329,6 +324,14 @@ inline uint32_t Scheduler::cpus_of_siblings(uint32_t id) const {
     if (place.life != Life::asleep) cpus |= 1u << place.cpu;
   }
   return cpus;
+}
+
+inline bool Scheduler::sibling_runs(uint32_t id) const {
+  const uint32_t first = entities_[id].first_sibling;
+  for (uint32_t sibling = first; sibling < first + entities_[id].siblings; ++sibling) {
+    if (sibling != id && entities_[sibling].place().life == Life::running) return true;
+  }
+  return false;
 }
 
 // `own` if no other is better.
@@ -549,9 +552,11 @@ inline void Scheduler::put_back(Queue& queue, uint64_t now) {
 inline uint32_t Scheduler::choose(Queue& queue, uint32_t forced) {
   const uint32_t preferred = queue.preferred;
   queue.preferred = none;
-  queue.short_turn = forced == none && preferred != none;
+  queue.turn_most_vt = none;
   if (forced != none) return forced;
-  return preferred != none ? preferred : policy().choose(*this, queue);
+  if (preferred == none) return policy().choose(*this, queue);
+  queue.turn_most_vt = queue.turn_vt.load(std::memory_order_relaxed) / short_turns_in_turn;
+  return preferred;
 }
 
 // A turn of who lends nothing, half of one that is borrowed: its key advances by half of what it runs at least.
@@ -580,8 +585,8 @@ inline void Scheduler::begin_turn(Queue& queue, uint32_t id, uint64_t now) {
 }
 
 inline uint64_t Scheduler::turn_length(const Queue& queue) const {
-  const uint64_t ticks = turn_ticks(queue, entities_[queue.running]);
-  return queue.short_turn ? ticks / short_turns_in_turn : ticks;
+  const uint32_t turn_vt = queue.turn_vt.load(std::memory_order_relaxed);
+  return uint64_t{turn_vt < queue.turn_most_vt ? turn_vt : queue.turn_most_vt} << entities_[queue.running].weight_log2;
 }
 
 inline Turn Scheduler::rest_of_turn(const Queue& queue) const {

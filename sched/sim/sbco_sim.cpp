@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include "sched/sim/machine.hpp"
+#include "sched/sim/policies.hpp"
 #include "sched/sim/report.hpp"
 
 using namespace amphion;
@@ -18,7 +19,7 @@ int main(int argc, char** argv) {
   uint32_t seeds = 1;
   bool json = false;
   app.add_option("FILE", file, "scenario, JSON (sched/sim/scenarios has some)")->required();
-  app.add_option("--policy", names, "dft, bal, procco, cpuco, sbco, sbco-join or all; several with commas")
+  app.add_option("--policy", names, "dft, bal, procco, cpuco, sbco, sbco-text or all; several with commas")
       ->delimiter(',')
       ->capture_default_str();
   app.add_option("--seed", seed, "the first seed")->capture_default_str();
@@ -31,14 +32,11 @@ int main(int argc, char** argv) {
   std::vector<const sched::Policy*> policies;
   for (const std::string& name : names) {
     if (name == "all") {
-      policies.assign(sched::policies.begin(), sched::policies.end());
-      policies.push_back(&sched::sbco_join);
-    } else if (name == sched::sbco_join.name) {
-      policies.push_back(&sched::sbco_join);
-    } else if (const sched::Policy* policy = sched::policy_named(name)) {
+      policies.assign(sim::policies.begin(), sim::policies.end());
+    } else if (const sched::Policy* policy = sim::policy_named(name)) {
       policies.push_back(policy);
     } else {
-      std::fprintf(stderr, "sbco-sim: there is no policy '%s': dft, bal, procco, cpuco, sbco, sbco-join or all\n",
+      std::fprintf(stderr, "sbco-sim: there is no policy '%s': dft, bal, procco, cpuco, sbco, sbco-text or all\n",
                    name.c_str());
       return 2;
     }

@@ -13,7 +13,7 @@ matplotlib.use("Agg")
 import matplotlib.pyplot as plt
 
 OUT = pathlib.Path(__file__).resolve().parents[3] / "build" / "bench"
-COLOURS = {"dft": "#8c8c8c", "bal": "#4c72b0", "procco": "#dd8452", "cpuco": "#c44e52", "sbco": "#55a868", "sbco-join": "#8172b3"}
+COLOURS = {"dft": "#8c8c8c", "bal": "#4c72b0", "procco": "#dd8452", "cpuco": "#c44e52", "sbco": "#55a868", "sbco-text": "#8172b3"}
 
 # Why; by how much is put before it from the values. Each names what it was seen from.
 WHY = {

@@ -28,8 +28,9 @@ struct NaiveEntity {
 
 struct NaiveQueue {
   std::vector<uint32_t> waiting;  // by key
-  std::optional<uint32_t> running, preferred, forced, published_to;
-  bool keep = false, brief = false, yielded = false, anew = false;
+  std::optional<uint32_t> running, ran_last, preferred, forced, published_to;
+  bool keep = false, yielded = false, anew = false;
+  std::optional<int64_t> most;  // what the turn may cost at most
   int64_t reached = 0;
   int64_t turn = 0;
   std::vector<uint32_t> arrivals, debts;  // the last is taken first
@@ -123,7 +124,8 @@ class Naive {
     std::optional<uint32_t> forced = q.forced;
     q.forced.reset();
     if (!forced || !waits(cpu, *forced) || entities[*forced].key > least(q) + 2 * settings.latency) forced.reset();
-    if (q.preferred && (!waits(cpu, *q.preferred) || entities[*q.preferred].key > least(q) + q.turn + settings.latency / 2))
+    if (q.preferred &&
+        (!waits(cpu, *q.preferred) || entities[*q.preferred].key > least(q) + q.turn + settings.latency / 2))
       q.preferred.reset();
     if (!goes_on(q, forced)) decide(cpu, forced);
     if (!q.running || q.waiting.empty()) return {q.running, -1};
@@ -261,8 +263,7 @@ class Naive {
   }
 
   [[nodiscard]] int64_t length_of_turn(const NaiveQueue& q) const {
-    const int64_t whole = q.turn * entities[*q.running].weight;
-    return q.brief ? whole / 16 : whole;
+    return std::min(q.turn, q.most.value_or(q.turn)) * entities[*q.running].weight;
   }
   [[nodiscard]] bool goes_on(const NaiveQueue& q, std::optional<uint32_t> forced) const {
     if (!q.keep) return false;
@@ -314,15 +315,41 @@ class Naive {
     if (!q.running) wish(cpu);
   }
 
+  [[nodiscard]] bool sibling_runs(uint32_t id) const {
+    const NaiveEntity& e = entities[id];
+    for (uint32_t s = e.first_sibling; s < e.first_sibling + e.siblings; ++s) {
+      if (s != id && entities[s].life == Life::running) return true;
+    }
+    return false;
+  }
+  // Within half a turn of the first, and one of the first eight.
+  [[nodiscard]] std::optional<uint32_t> joining(const NaiveQueue& q) const {
+    if (q.waiting.size() < 3) return std::nullopt;
+    for (size_t at = 0; at < std::min<size_t>(8, q.waiting.size()); ++at) {
+      const uint32_t id = q.waiting[at];
+      if (entities[id].key > entities[q.waiting.front()].key + q.turn / 2) break;
+      if (id != q.ran_last && sibling_runs(id)) return id;
+    }
+    return std::nullopt;
+  }
+
   [[nodiscard]] uint32_t next(uint32_t cpu, std::optional<uint32_t> forced) {
     NaiveQueue& q = queues[cpu];
     const std::optional<uint32_t> preferred = q.preferred;
     q.preferred.reset();
-    q.brief = !forced && preferred;
+    q.most.reset();
     if (forced) return *forced;
-    if (preferred) return *preferred;
+    if (preferred) {
+      q.most = q.turn / 16;
+      return *preferred;
+    }
     const uint32_t first = q.waiting.front();
-    if (settings.policy != "sbco" || q.waiting.size() < 2 || entities[first].siblings == 1) return first;
+    if (settings.policy != "sbco") return first;
+    if (const auto joins = joining(q)) {
+      q.most = q.turn - q.turn / 3 - (entities[*joins].key - entities[first].key);
+      return *joins;
+    }
+    if (q.waiting.size() < 2 || entities[first].siblings == 1) return first;
     std::optional<uint32_t> slowest;
     for (uint32_t s = entities[first].first_sibling; s < entities[first].first_sibling + entities[first].siblings;
          ++s) {
@@ -348,7 +375,7 @@ class Naive {
     NaiveEntity& e = entities[id];
     remove(q, id);
     e.used = 0;
-    q.running = id;
+    q.running = q.ran_last = id;
     q.keep = true;
     e.life = Life::running;
     e.ordinate = 0;

@@ -171,6 +171,34 @@ TEST(Lending, EveryFarSiblingIsOneDebtAppliedOnce) {
   }
 }
 
+// Two thirds of a turn from the first of the queue is where it ends, whatever else it waits for.
+TEST(Joining, EndsTwoThirdsOfATurnAheadOfTheFirst) {
+  constexpr uint32_t turn = 5 * ms;  // four on each CPU
+  Parts parts(2, 8);
+  for (uint32_t id = 0; id < 8; ++id) {
+    const uint32_t first = id < 2 ? 0 : id;
+    parts.scheduler.create(id, first, id < 2 ? 2 : 1, static_cast<uint8_t>(id % 2), 0, 1u << id % 2);
+  }
+  const auto pick = [&](uint32_t cpu) { return parts.scheduler.pick(cpu, 0); };
+  for (const uint32_t id : {2u, 4u, 6u, 3u, 5u, 7u, 0u}) parts.scheduler.wake(id, 0);
+  EXPECT_EQ(pick(1).id, 3u);
+  EXPECT_EQ(pick(0).id, 2u);  // 0's sibling sleeps
+  parts.scheduler.wake(1, 0);
+  parts.scheduler.prefer(1);
+  EXPECT_EQ(pick(1).id, 1u);
+  parts.scheduler.charge(0, turn / 2);
+  parts.scheduler.charge(2, turn);
+  const Turn joined = pick(0);
+  EXPECT_EQ(joined.id, 0u);  // 4 and 6 stand before it
+  EXPECT_EQ(joined.ticks, turn - turn / 3 - turn / 2);
+  parts.scheduler.charge(0, joined.ticks);
+  const Turn next = pick(0);
+  EXPECT_EQ(next.id, 4u);
+  EXPECT_EQ(next.ticks, turn);
+  parts.scheduler.charge(4, turn);
+  EXPECT_EQ(pick(0).id, 6u);  // 0 is more than half a turn ahead of it now
+}
+
 // The largest difference of instances' run time in any window. The dissertation has at most 25 ms; with four CPUs and a
 // queue of four, a turn of 5 ms, that is how far instances may be apart in one round.
 TEST_P(Promises, InstancesGetTheSameWithin25Ms) {
@@ -316,6 +344,39 @@ TEST(Settings, PoliciesHaveNames) {
   for (const Policy* policy : policies) EXPECT_EQ(policy_named(policy->name), policy);
   EXPECT_EQ(policy_named("cfs"), nullptr);
   EXPECT_EQ(policy_named(""), nullptr);
+}
+
+// The share of the time that pairs of siblings run together; each instance gets its share under SBCO as without it.
+TEST(Joining, LetsSiblingsRunTogether) {
+  const auto together = [](const Policy& policy) {
+    Machine machine(4, 20);
+    machine.tuning.policy = &policy;
+    for (uint32_t vm = 0; vm < 4; ++vm) machine.instance(vm * 4, 4);
+    for (uint32_t id = 16; id < 20; ++id) machine.instance(id, 1, id - 16, 0, 1u << (id - 16));
+    Random random(9);  // these sleep and wake, so that turns begin at different times
+    machine.burst = [&](uint32_t id) { return id < 16 ? ~uint64_t{0} : 1 + random.below(4'000'000); };
+    machine.sleep = [&](uint32_t) { return 1 + random.below(40'000'000); };
+    uint64_t since = 0, pairs = 0, time = 0;
+    machine.after_each_event = [&] {
+      time += (machine.now - since) * pairs;  // as it has been until now
+      since = machine.now;
+      pairs = 0;
+      for (uint32_t a = 0; a < 4; ++a) {
+        for (uint32_t b = a + 1; b < 4; ++b) {
+          const uint32_t vm = machine.queue(a).running / 4;
+          pairs += vm < 4 && vm == machine.queue(b).running / 4 ? 1 : 0;
+        }
+      }
+    };
+    machine.start();
+    machine.run_until(20 * second);
+    std::array<uint64_t, 4> ran{};
+    for (uint32_t id = 0; id < 16; ++id) ran[id / 4] += machine.run_time(id);
+    EXPECT_LE(*std::ranges::max_element(ran) - *std::ranges::min_element(ran), 100 * ms) << policy.name;
+    return static_cast<double>(time) / (6.0 * 20 * second);
+  };
+  const double sbco_share = together(sbco), bal_share = together(bal);
+  EXPECT_GT(sbco_share, 1.5 * bal_share);
 }
 
 // What a policy does that plain fair scheduling does not.

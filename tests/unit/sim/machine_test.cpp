@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include "sched/sim/policies.hpp"
 #include "sched/sim/report.hpp"
 
 namespace amphion::sim {
@@ -17,12 +18,6 @@ Scenario scenario(const std::string& text) {
   return std::get<Scenario>(parsed);
 }
 
-std::vector<const sched::Policy*> all_policies() {
-  std::vector<const sched::Policy*> all(sched::policies.begin(), sched::policies.end());
-  all.push_back(&sched::sbco_join);
-  return all;
-}
-
 const char* const small = R"({
   "cpus": 4, "switch_us": 3, "warm_up_us": 20, "ipi_us": 2, "sample_ms": 10, "duration_s": 2, "windows_s": [0.1, 1],
   "instances": [ { "name": "dedup", "vcpus": 4, "measured": true, "workload": "models/dedup.json" },
@@ -31,7 +26,7 @@ const char* const small = R"({
 
 TEST(Machine, TheSameSeedGivesTheSameBytes) {
   const Scenario at = scenario(small);
-  for (const sched::Policy* policy : all_policies()) {
+  for (const sched::Policy* policy : policies) {
     const std::string once = to_json({Machine(at, *policy, 7).run()});
     EXPECT_EQ(once, to_json({Machine(at, *policy, 7).run()})) << policy->name;
     EXPECT_NE(once, to_json({Machine(at, *policy, 8).run()})) << policy->name;
@@ -40,7 +35,7 @@ TEST(Machine, TheSameSeedGivesTheSameBytes) {
 
 TEST(Machine, TheSchedulersInvariantsHoldAtTheEnd) {
   const Scenario at = scenario(small);
-  for (const sched::Policy* policy : all_policies()) {
+  for (const sched::Policy* policy : policies) {
     Machine machine(at, *policy, 3);
     const Result result = machine.run();
     EXPECT_EQ(machine.broken(), nullptr) << policy->name << ": " << machine.broken();
@@ -53,7 +48,7 @@ TEST(Machine, NoTimeIsLostOrInvented) {
   const Scenario at = scenario(R"({ "cpus": 2, "duration_s": 3,
     "instances": [ { "name": "a", "vcpus": 2, "measured": true, "workload": "models/superpi.json" },
                    { "name": "b", "vcpus": 2, "workload": "models/superpi.json" } ] })");
-  for (const sched::Policy* policy : all_policies()) {
+  for (const sched::Policy* policy : policies) {
     const Result result = Machine(at, *policy, 1).run();
     const uint64_t ran = result.instances[0].run_ns + result.instances[1].run_ns;
     EXPECT_LE(ran, 2 * 3 * second) << policy->name;
@@ -76,7 +71,7 @@ TEST(Machine, JoiningASiblingTakesNobodysShare) {
     "instances": [ { "name": "a", "vcpus": 4, "measured": true, "workload": "models/npb.json" },
                    { "name": "b", "vcpus": 4, "count": 2, "workload": "models/superpi.json" } ],
     "host_tasks": [ { "name": "hog", "count": 4, "workload": "models/hog.json" } ] })");
-  const Result result = Machine(at, sched::sbco_join, 1).run();
+  const Result result = Machine(at, sched::sbco, 1).run();
   for (const InstanceResult& instance : result.instances) {
     const double share = static_cast<double>(instance.run_ns) / static_cast<double>(instance.vcpus * 5 * second);
     EXPECT_NEAR(share, 1, 0.02) << instance.name;
@@ -97,7 +92,7 @@ TEST(Machine, TwoOnOneCpuTakeTurns) {
 TEST(Machine, SiblingsAreKeptApartByAllPoliciesButPlainFairScheduling) {
   Scenario at = scenario(small);
   at.sample_ns = 1 * ms;
-  for (const sched::Policy* policy : all_policies()) {
+  for (const sched::Policy* policy : policies) {
     if (!policy->spread) continue;
     for (const InstanceResult& instance : Machine(at, *policy, 5).run().instances) {
       EXPECT_EQ(instance.stacked_with_free, 0) << policy->name << ": " << instance.name;
