@@ -1,11 +1,11 @@
 # SPDX-License-Identifier: Apache-2.0
 # The front door. Inside, CMake with Ninja builds (CMakePresets.json) and toolchain/ sets the machine up.
-.PHONY: help setup build run stop demo image test fuzz bench bench-hyp bench-sched soak clean
+.PHONY: help setup build run stop demo image test fuzz bench bench-hyp bench-sched bench-sched-wall soak clean
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
 help: ## what there is
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-11s %s\n", $$1, $$2 }' Makefile
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-16s %s\n", $$1, $$2 }' Makefile
 
 setup: ## packages, cross sysroot, kernels, QEMU, root file systems (a second run downloads nothing)
 	@toolchain/setup.sh
@@ -50,6 +50,10 @@ bench-sched: setup ## the dissertation's scheduling experiments, simulated: buil
 	@python3 tests/bench/sched/simulate.py
 	@/usr/bin/python3 tests/bench/sched/plots.py
 	@python3 tests/bench/sched/cost.py
+
+bench-sched-wall: build ## Linux guests under each scheduling policy, wall clock, two CPUs: build/bench/sched-wall.json and a table (30 min, quiet)
+	@toolchain/bench-wall.sh
+	@python3 tests/bench/sched/wall.py
 
 soak: build ## longer runs of the tests
 	@tests/soak.sh

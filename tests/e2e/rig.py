@@ -225,13 +225,14 @@ class Rig(contextlib.AbstractContextManager):
 
     # ---- the phone ----
 
-    def make_phone(self, config: dict, pki: pathlib.Path | str | None = None):
+    def make_phone(self, config: dict, pki: pathlib.Path | str | None = None, guest_disk: pathlib.Path | None = None):
         self.phone_state.mkdir(parents=True, exist_ok=True)
         config_file = self.folder / "phoned.json"
         config_file.write_text(json.dumps(config))
         if self.board == "qemu-virt":
             shutil.copyfile(BUNDLE, self.bundle)
-            run(ROOT / "emulator" / "data-image.sh", self.data_image, config_file, self.pki if pki is None else pki)
+            run(ROOT / "emulator" / "data-image.sh", self.data_image, config_file, self.pki if pki is None else pki,
+                *([1536, guest_disk] if guest_disk else []))
         else:
             run(ROOT / "board" / "allwinner" / "image.sh", self.board, self.data_image, config_file, pki or self.pki)
 
