@@ -1,0 +1,75 @@
+/* SPDX-License-Identifier: MIT OR GPL-2.0-only */
+/*
+ * The scheduling point of a CPU: who runs next.
+ */
+#ifndef AMPHION_SCHED_SCX_DECIDE_H
+#define AMPHION_SCHED_SCX_DECIDE_H
+
+#include "sched/scx/debt.h"
+
+static inline struct sbco_decision *decision_at(u32 cpu) { return &decisions[masked(cpu, SBCO_MAX_CPUS)]; }
+
+/* The scheduling point. `prev` is ready and runs, or is NONE. Whoever goes next is out of the tree when it returns. */
+static void decide_locked(struct queue *queue, u32 cpu, u32 prev, u64 now)
+{
+	struct sbco_decision *decision = decision_at(cpu);
+	struct sbco_tree *tree = &queue->tree;
+	u32 first = tree->first, candidate, successor, chosen;
+	u32 length = tree->size + (prev != NONE), prev_weight = prev != NONE ? task_at(prev)->weight : 0;
+	bool stays = prev != NONE && !task_at(prev)->yielded;
+	u64 least;
+
+	decision->id = NONE;
+	decision->lent = false;
+	if (prev != NONE)
+		charge(cpu, prev, now);
+	if (!length)
+		return;
+	least = first != NONE ? task_at(first)->node.key : task_at(prev)->node.key;
+	if (stays && task_at(prev)->node.key < least)
+		least = task_at(prev)->node.key;
+	if (least > cpu_at(cpu)->minimum_vt)
+		cpu_at(cpu)->minimum_vt = least;
+	if (first == NONE || (stays && task_at(prev)->node.key <= task_at(first)->node.key)) {
+		candidate = prev;
+		successor = first;
+	} else {
+		candidate = first;
+		successor = sbco_next(first);
+		if (stays && (successor == NONE || task_at(prev)->node.key < task_at(successor)->node.key))
+			successor = prev;
+	}
+	chosen = candidate;
+	cpu_at(cpu)->turn_vt = vt_of(candidate, turn_ns(queue, length, candidate, prev_weight));
+	if (successor != NONE && task_at(candidate)->vm != NONE && lends(queue, cpu, candidate, length)) {
+		chosen = successor;
+		decision->lent = true;
+	}
+	decision->slice_ns = turn_ns(queue, length, chosen, prev_weight);
+	cpu_at(cpu)->running = chosen;
+	if (task_at(chosen)->queued)
+		leave(queue, cpu, chosen);
+	else
+		refresh_length(queue, cpu);
+	task_at(chosen)->started = now;
+	task_at(chosen)->yielded = 0;
+	publish_place(chosen, cpu, SBCO_RUNNING, 0);
+	clean(chosen);
+	publish(queue, cpu);
+	decision->id = chosen;
+	decision->pid = task_at(chosen)->pid;
+}
+
+__noinline int decide(u32 cpu, u32 prev, u64 now)
+{
+	struct queue *queue = bpf_map_lookup_elem(&queues, &cpu);
+
+	if (!queue)
+		return 0;
+	bpf_spin_lock(&queue->lock);
+	decide_locked(queue, cpu, prev, now);
+	bpf_spin_unlock(&queue->lock);
+	return 0;
+}
+
+#endif
