@@ -3,7 +3,9 @@
 // both in turn.
 // Usage: scx-load PROCESSES THREADS MIX SECONDS [NAME]   MIX: hogs (all compute) or rests (half of them also sleep)
 //   NAME: what follows "CPU n/" (KVM); "-": threads with ordinary names
+//        scx-load occupy CPU: in real time, so that nobody else runs there; until it is killed
 #include <pthread.h>
+#include <sched.h>
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -31,9 +33,19 @@ void work(int number, bool rests, std::string name, Clock::time_point until) {
   }
 }
 
+int occupy(int cpu) {
+  cpu_set_t there;
+  CPU_ZERO(&there);
+  CPU_SET(static_cast<std::size_t>(cpu), &there);
+  const sched_param first{.sched_priority = 1};
+  if (sched_setaffinity(0, sizeof there, &there) != 0 || sched_setscheduler(0, SCHED_FIFO, &first) != 0) return 1;
+  for (volatile unsigned long rounds = 0;;) rounds = rounds + 1;
+}
+
 }  // namespace
 
 int main(int argc, char** argv) {
+  if (argc == 3 && std::string_view(argv[1]) == "occupy") return occupy(std::atoi(argv[2]));
   if (argc < 5) return 2;
   const int processes = std::atoi(argv[1]), threads = std::atoi(argv[2]);
   const bool rests = std::string_view(argv[3]) == "rests";

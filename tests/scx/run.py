@@ -228,11 +228,32 @@ class Scheduler(unittest.TestCase):
         self.assertIn("SBCO schedules clones' vCPUs", "".join(left["log"]))
         self.assertIn("3 clones go on running", "".join(left["log"]))
 
+    def test_amphiond_takes_sbco_again_when_it_starts_anew(self):
+        again = self.step("clones again")
+        self.assertEqual(again["status"][0], "clones' vCPUs are scheduled by SBCO (sched_ext)")
+        self.assertEqual(list(self.bound("clones again").values()), [["0-3"] * VCPUS] * CLONES)
+
+    def test_amphiond_says_why_the_kernel_has_ended_sbco(self):
+        name = "clones, SBCO ended by the kernel"
+        ended = self.step(name)
+        self.assertRegex(ended["status"][0], "kept apart by processor affinity; SBCO has ended: the kernel has ended SBCO .*: .*sysrq")
+        for cpus in self.bound(name).values():
+            self.assertEqual(sorted(cpus), ["0", "1", "2", "3"])
+        self.assertEqual(ended["exit"], ["0"])
+        self.assertRegex("".join(ended["log"]), "SBCO has ended .the kernel has ended SBCO")
+
     def test_the_loader_says_when_the_kernel_has_ended_it(self):
         ended = self.step("ended by the kernel")
         self.assertEqual(ended["exit"], ["1"])
         self.assertIn("the kernel has ended SBCO and schedules itself", ended["said"][0])
         self.assertEqual(ended["state"], ["disabled"])
+
+    def test_the_watchdog_ends_a_scheduler_that_leaves_tasks_waiting(self):
+        ended = self.step("ended by the watchdog")
+        self.assertEqual(ended["exit"], ["1"])
+        self.assertRegex(ended["said"][0], r"the kernel has ended SBCO and schedules itself: runnable task stall: .* failed to run for")
+        self.assertEqual(ended["state"], ["disabled"])
+        self.assertEqual(ended["load"], ["0"], "its tasks go on under the kernel's own scheduler")
 
     def test_stops_in_order(self):
         stopped = self.step("stopped")
