@@ -82,7 +82,10 @@ TEST_F(InstanceTest, APauseDuringAResetHoldsTheNewStart) {
     fake->running = false;
   }
   std::thread late([&] {
-    usleep(50'000);
+    {
+      std::unique_lock lock(fake->mutex);
+      fake->changed.wait(lock, [&] { return fake->refused_to_pause; });
+    }
     fake->happen({.events = AMPHION_EVENT_SYSTEM_RESET});
   });
   EXPECT_EQ(instance->pause(), Problem{});

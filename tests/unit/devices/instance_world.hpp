@@ -35,7 +35,7 @@ struct FakeState {
   std::deque<Happening> happenings;
   std::deque<std::uint32_t> answers;
   OwnedFd news{eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK)};
-  bool running = false, destroyed = false;
+  bool running = false, destroyed = false, refused_to_pause = false;
   std::array<amphion_vcpu, 4> vcpus{};
   amphion_gic gic{};
   std::uint64_t counter = 0;
@@ -103,7 +103,11 @@ class FakePartition final : public Partition {
   Problem ask_pause() override {
     {
       const std::lock_guard lock(s_->mutex);
-      if (!s_->running) return "not running";
+      if (!s_->running) {
+        s_->refused_to_pause = true;
+        s_->changed.notify_all();
+        return "not running";
+      }
       s_->running = false;
     }
     s_->happen({.events = AMPHION_EVENT_PAUSED});
