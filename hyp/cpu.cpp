@@ -195,6 +195,14 @@ void run(Cpu& cpu, Vcpu& vcpu, u64 slice) {
   if (interrupted) serve_interrupts(cpu);
 }
 
+void wait_for_work(Cpu& cpu) {
+  arm_hypervisor_timer(cpu, earliest_deadline(cpu));
+  cpu.idle.begin(now());
+  if (!scrub_until_interrupt()) wait_for_interrupt();
+  cpu.idle.end(now());
+  serve_interrupts(cpu);
+}
+
 }  // namespace
 
 u32 cpu_count() { return online_cpus.load(std::memory_order_relaxed); }
@@ -281,9 +289,7 @@ void run_loop(Cpu& cpu) {
       run(cpu, vcpu_of(turn.id), turn.ticks);
       continue;
     }
-    arm_hypervisor_timer(cpu, earliest_deadline(cpu));
-    if (!scrub_until_interrupt()) wait_for_interrupt();
-    serve_interrupts(cpu);
+    wait_for_work(cpu);
   }
 }
 

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: Apache-2.0
 // One physical CPU: its vCPUs, its inbox, and the loop that runs them.
-// Thread safety: everything belongs to the CPU itself; others may only set bits of `inbox` (post()), and read `online`.
+// Thread safety: everything belongs to the CPU itself; others may only set bits of `inbox` (post()), and read `online`
+// and `idle`.
 #pragma once
 
 #include <array>
 #include <atomic>
 
+#include "hyp/idle_time.hpp"
 #include "hyp/vcpu.hpp"
 
 namespace amphion::hyp {
@@ -28,6 +30,7 @@ struct Cpu {
   std::atomic<u64> inbox{0};
   std::array<u8, AMPHION_MAX_INSTANCES + 1> ran_last{};  // of each instance, vCPU number + 1: whose local TLB entries are here
   bool posted_to_itself = false;  // since the inbox was last emptied
+  IdleTime idle;
   std::atomic<bool> online{false};
 };
 

@@ -352,10 +352,7 @@ Result stats(Arguments args) {
   amphion_stats result{};
   for (u32 i = 0; i < held->vcpu_count; ++i) {
     const Vcpu& vcpu = held->vcpu[i];
-    const sched::Statistics& of_scheduler = scheduler().entity(vcpu.entity).statistics;
-    result.run_ns[i] = ns_of_ticks(of_scheduler.run_ticks);
-    result.sched[i] = {.wait_ns = ns_of_ticks(of_scheduler.wait_ticks), .switches = of_scheduler.switches,
-                       .moves = of_scheduler.moves, .lends = of_scheduler.lends, .debts = of_scheduler.debts};
+    result.sched[i] = scheduling_of(vcpu);
     result.exits[i] = vcpu.exits;
     if (vcpu.run == Run::parked) result.parked |= 1u << i;
   }

@@ -35,13 +35,16 @@ constexpr amphion_sched by_itself{.policy = AMPHION_SCHED_SBCO,
                                   .granularity_us = 3000,
                                   .hand_over = 1,
                                   .cpus = 0,
-                                  .cpu = {}};
+                                  .pad = 0,
+                                  .cpu = {},
+                                  .host = {}};
 
 constinit std::array<sched::Entity, entity_count> entities;
 constinit std::array<sched::Queue, max_cpus> queues{sched::Queue(0, entities), sched::Queue(1, entities),
                                                     sched::Queue(2, entities), sched::Queue(3, entities)};
 constinit sched::Tuning tuning;
 constinit std::optional<sched::Scheduler> machine_scheduler;
+constinit u64 began_at = 0;
 
 // What a CPU still has of a vCPU that goes to another one: its registers, and lines of its memory that set/way
 // operations over there would not reach.
@@ -50,6 +53,20 @@ void leave(u32 entity) {
   Cpu& cpu = this_cpu();
   let_go(cpu, vcpu);
   clean_invalidate_own_cache();
+}
+
+amphion_sched_cpu statistics_of(u32 cpu) {
+  const sched::QueueStatistics& from = queues[cpu].statistics;
+  const u64 idle_ticks = cpus[cpu].idle.ticks(now), ticks = now() - began_at;
+  return {.run_ns = ns_of_ticks(ticks - idle_ticks),
+          .idle_ns = ns_of_ticks(idle_ticks),
+          .wait_ns = ns_of_ticks(from.wait_ticks),
+          .decisions = from.decisions,
+          .switches = from.switches,
+          .far = from.far,
+          .debts_applied = from.debts_applied,
+          .stackings_avoided = from.stackings_avoided,
+          .moved_away = from.pushed};
 }
 
 amphion_sched over(amphion_sched settings, const BundleSched& chosen) {
@@ -70,6 +87,7 @@ Vcpu& vcpu_of(u32 entity) { return instance(entity / AMPHION_MAX_VCPUS).vcpu[ent
 u32 cpu_of(const Vcpu& vcpu) { return entities[vcpu.entity].place().cpu; }
 
 void init_scheduler(const BundleSched& chosen) {
+  began_at = now();
   machine_scheduler.emplace(std::span(queues).first(cpu_count()), entities, tuning, leave);
   const amphion_sched begin = over(by_itself, chosen);
   if (!set_scheduling(begin)) panic("the scheduler refuses how it is to begin");
@@ -110,15 +128,20 @@ amphion_sched scheduling() {
   result.hand_over = tuning.hand_over.load() ? 1 : 0;
   result.cpus = cpu_count();
   for (u32 cpu = 0; cpu < result.cpus; ++cpu) {
-    const sched::QueueStatistics& from = queues[cpu].statistics;
-    result.cpu[cpu] = {.decisions = from.decisions,
-                       .switches = from.switches,
-                       .far = from.far,
-                       .debts_applied = from.debts_applied,
-                       .stackings_avoided = from.stackings_avoided,
-                       .moved_away = from.pushed};
+    result.cpu[cpu] = statistics_of(cpu);
+    result.host[cpu] = scheduling_of(host().vcpu[cpu]);
   }
   return result;
+}
+
+amphion_sched_vcpu scheduling_of(const Vcpu& vcpu) {
+  const sched::Statistics& from = entities[vcpu.entity].statistics;
+  return {.run_ns = ns_of_ticks(from.run_ticks),
+          .wait_ns = ns_of_ticks(from.wait_ticks),
+          .switches = from.switches,
+          .moves = from.moves,
+          .lends = from.lends,
+          .debts = from.debts};
 }
 
 }  // namespace amphion::hyp

@@ -23,6 +23,7 @@ void init_scheduler(const BundleSched& chosen);
 
 // What the owner may choose; false: out of bounds, and nothing is changed.
 [[nodiscard]] bool set_scheduling(const amphion_sched& wanted);
-[[nodiscard]] amphion_sched scheduling();  // with statistics of the CPUs
+[[nodiscard]] amphion_sched scheduling();  // with statistics of the CPUs and of the host's vCPUs
+[[nodiscard]] amphion_sched_vcpu scheduling_of(const Vcpu& vcpu);
 
 }  // namespace amphion::hyp

@@ -65,7 +65,7 @@ struct amphion_vcpu_io {
 #define AMPHION_GET_INFO _IOR(AMPHION_MAGIC, 0x00, struct amphion_info)
 #define AMPHION_CREATE _IOW(AMPHION_MAGIC, 0x01, struct amphion_create) /* returns the instance's descriptor */
 #define AMPHION_SCHED_GET _IOR(AMPHION_MAGIC, 0x02, struct amphion_sched)
-#define AMPHION_SCHED_SET _IOW(AMPHION_MAGIC, 0x03, struct amphion_sched) /* cpus, cpu[]: 0 */
+#define AMPHION_SCHED_SET _IOW(AMPHION_MAGIC, 0x03, struct amphion_sched) /* from cpus on: 0 */
 
 /* On an instance */
 #define AMPHION_RUN _IO(AMPHION_MAGIC, 0x10)

@@ -22,7 +22,7 @@ static bool amphion_sched_valid(const struct amphion_sched *wanted)
 	       wanted->threshold <= AMPHION_SCHED_THRESHOLD_ONE &&
 	       amphion_sched_period_valid(wanted->latency_us) &&
 	       amphion_sched_period_valid(wanted->granularity_us) && wanted->hand_over <= 1 &&
-	       !wanted->cpus && !memchr_inv(wanted->cpu, 0, sizeof(wanted->cpu));
+	       !memchr_inv(&wanted->cpus, 0, sizeof(*wanted) - offsetof(struct amphion_sched, cpus));
 }
 
 long amphion_sched_get(struct amphion_sched __user *user)

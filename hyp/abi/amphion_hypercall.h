@@ -29,7 +29,7 @@ typedef uint32_t amphion_u32;
 typedef uint64_t amphion_u64;
 #endif
 
-#define AMPHION_ABI_VERSION 3u
+#define AMPHION_ABI_VERSION 4u
 
 #define AMPHION_MAX_INSTANCES 8u /* the host instance not counted */
 #define AMPHION_MAX_VCPUS 4u     /* of one instance */
@@ -243,13 +243,25 @@ struct amphion_gic {
 #define AMPHION_SCHED_SHORTEST_US 100u
 #define AMPHION_SCHED_LONGEST_US 100000u
 
-struct amphion_sched_cpu {
+struct amphion_sched_cpu { /* since boot */
+	amphion_u64 run_ns;  /* not idle: vCPUs, and what the hypervisor does beside them. run_ns + idle_ns is the time since boot */
+	amphion_u64 idle_ns;
+	amphion_u64 wait_ns; /* of all vCPUs that were ready there, but did not run */
 	amphion_u64 decisions;
 	amphion_u64 switches;
 	amphion_u64 far; /* a sibling was too far behind: virtual time was lent */
 	amphion_u64 debts_applied;
 	amphion_u64 stackings_avoided;
 	amphion_u64 moved_away; /* vCPUs, to other CPUs */
+};
+
+struct amphion_sched_vcpu {
+	amphion_u64 run_ns;
+	amphion_u64 wait_ns; /* ready, but not running */
+	amphion_u32 switches;
+	amphion_u32 moves; /* to another CPU */
+	amphion_u32 lends; /* of virtual time, to a sibling */
+	amphion_u32 debts; /* of a sibling's lending */
 };
 
 struct amphion_sched {
@@ -259,19 +271,12 @@ struct amphion_sched {
 	amphion_u32 granularity_us; /* a turn in a round of many: the same bounds */
 	amphion_u32 hand_over;      /* 1: an interrupt's vCPU goes next, for a short turn */
 	amphion_u32 cpus;
+	amphion_u32 pad;
 	struct amphion_sched_cpu cpu[AMPHION_MAX_CPUS];
-};
-
-struct amphion_sched_vcpu {
-	amphion_u64 wait_ns; /* ready, but not running */
-	amphion_u32 switches;
-	amphion_u32 moves; /* to another CPU */
-	amphion_u32 lends; /* of virtual time, to a sibling */
-	amphion_u32 debts; /* of a sibling's lending */
+	struct amphion_sched_vcpu host[AMPHION_MAX_CPUS]; /* the host instance's, one a CPU; others': AMPHION_HC_STATS */
 };
 
 struct amphion_stats {
-	amphion_u64 run_ns[AMPHION_MAX_VCPUS];
 	amphion_u64 exits[AMPHION_MAX_VCPUS];
 	struct amphion_sched_vcpu sched[AMPHION_MAX_VCPUS];
 	amphion_u32 populated_pages;

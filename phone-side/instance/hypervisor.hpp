@@ -89,7 +89,7 @@ class Hypervisor {
   virtual ~Hypervisor() = default;
   [[nodiscard]] virtual Problem info(amphion_info& out) = 0;
   [[nodiscard]] virtual Problem scheduling(amphion_sched& out) = 0;
-  [[nodiscard]] virtual Problem set_scheduling(const amphion_sched& wanted) = 0;  // its cpus and cpu[] are 0
+  [[nodiscard]] virtual Problem set_scheduling(const amphion_sched& wanted) = 0;  // from cpus on all 0
   // Null and a text in `problem` if it cannot be made.
   [[nodiscard]] virtual std::unique_ptr<Partition> create(const PartitionConfig& config, Problem& problem) = 0;
 };

@@ -262,7 +262,8 @@ InstanceStats Instance::stats() {
   if (partition_->stats(raw)) return out;
   out.populated_bytes = std::uint64_t{raw.populated_pages} * machine::page_bytes;
   out.bound_bytes = std::uint64_t{raw.bound_pages} * machine::page_bytes;
-  std::copy(std::begin(raw.run_ns), std::end(raw.run_ns), out.run_ns.begin());
+  std::transform(std::begin(raw.sched), std::end(raw.sched), out.run_ns.begin(),
+                 [](const amphion_sched_vcpu& one) { return one.run_ns; });
   std::copy(std::begin(raw.exits), std::end(raw.exits), out.exits.begin());
   out.waits_for_memory = raw.parked != 0;
   return out;

@@ -109,7 +109,7 @@ InstanceConfig parse_instance(const Section& section) {
   InstanceConfig one;
   section.text("name", one.name);
   if (!valid_instance_name(one.name)) {
-    throw ConfigError(section.at("name") + ": must be 1 to 32 of a-z, 0-9 and '-', beginning with a letter");
+    throw ConfigError(section.at("name") + ": must be " + std::string(name_rule));
   }
   one.shape.vcpus = static_cast<std::uint32_t>(section.number("vcpus", one.shape.vcpus, 1, machine::max_vcpus));
   one.shape.memory_bytes = mib * section.number("memory_mib", one.shape.memory_bytes / mib,
@@ -228,7 +228,8 @@ InstanceConfig changed_instance(const InstanceConfig& now, const json& wishes) {
 bool valid_instance_name(std::string_view name) {
   const auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
   const auto good = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '-'; };
-  return !name.empty() && name.size() <= 32 && letter(name.front()) && std::all_of(name.begin(), name.end(), good);
+  return !name.empty() && name.size() <= 32 && letter(name.front()) && std::all_of(name.begin(), name.end(), good) &&
+         name != host_instance;
 }
 
 Config parse_config(std::string_view text, const std::string& file) {

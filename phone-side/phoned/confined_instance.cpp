@@ -8,7 +8,6 @@
 #include <cerrno>
 #include <cstring>
 #include <mutex>
-#include <numeric>
 #include <shared_mutex>
 #include <system_error>
 #include <thread>
@@ -200,11 +199,10 @@ class ConfinedInstance : public LiveInstance {
     if (!with_memory([&](auto&) { return partition_->stats(raw); }).ok()) return {};
     LiveStats stats{std::uint64_t{raw.populated_pages} * machine::page_bytes,
                     std::uint64_t{raw.bound_pages} * machine::page_bytes,
-                    std::accumulate(std::begin(raw.run_ns), std::end(raw.run_ns), std::uint64_t{0}), raw.parked != 0};
-    for (std::uint32_t n = 0; n < config_.shape.vcpus; ++n) {
-      const amphion_sched_vcpu& one = raw.sched[n];
-      stats.vcpus.push_back({raw.run_ns[n], one.wait_ns, one.switches, one.moves, one.lends, one.debts});
-    }
+                    0,
+                    raw.parked != 0,
+                    {raw.sched, raw.sched + config_.shape.vcpus}};
+    for (const amphion_sched_vcpu& one : stats.vcpus) stats.run_ns += one.run_ns;
     return stats;
   }
 

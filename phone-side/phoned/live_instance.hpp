@@ -14,27 +14,19 @@
 #include <string_view>
 #include <vector>
 
+#include "hyp/abi/amphion_hypercall.h"
 #include "link/handover_source.hpp"
 #include "phone-side/phoned/config.hpp"
 #include "phone-side/phoned/key_route.hpp"
 
 namespace amphion::phoned {
 
-struct VcpuStats {
-  std::uint64_t run_ns = 0;
-  std::uint64_t wait_ns = 0;   // ready, but not running
-  std::uint32_t switches = 0;  // these wrap around
-  std::uint32_t moves = 0;     // to another CPU
-  std::uint32_t lends = 0;     // of virtual time, to a sibling
-  std::uint32_t debts = 0;     // of a sibling's lending
-};
-
 struct LiveStats {
   std::uint64_t populated_bytes = 0;
   std::uint64_t bound_bytes = 0;
   std::uint64_t run_ns = 0;  // of all vCPUs
   bool waits_for_memory = false;
-  std::vector<VcpuStats> vcpus{};  // of its shape; one that is off stays as it was
+  std::vector<amphion_sched_vcpu> vcpus{};  // of its shape; one that is off stays as it was
 };
 
 class LiveInstance {

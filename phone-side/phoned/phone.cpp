@@ -431,11 +431,12 @@ json Phone::scheduling_statistics() {
   json answer = settings_json(now);
   answer["ok"] = true;
   answer["cpus"] = cpus_json(now);
-  answer["vcpus"] = json::array();
+  answer["vcpus"] =
+      vcpus_json(std::string(host_instance), std::span(now.host).first(std::min(now.cpus, AMPHION_MAX_CPUS)));
   for (const auto& slot : present()) {
     const auto live = slot->view().live;
     if (!live) continue;
-    for (json& one : vcpus_json(slot->name(), live->stats())) answer["vcpus"].push_back(std::move(one));
+    for (json& one : vcpus_json(slot->name(), live->stats().vcpus)) answer["vcpus"].push_back(std::move(one));
   }
   return answer;
 }

@@ -95,6 +95,9 @@ json cpus_json(const amphion_sched& now) {
   for (std::uint32_t n = 0; n < std::min(now.cpus, AMPHION_MAX_CPUS); ++n) {
     const amphion_sched_cpu& one = now.cpu[n];
     all.push_back({{"cpu", n},
+                   {"run_ns", one.run_ns},
+                   {"idle_ns", one.idle_ns},
+                   {"wait_ns", one.wait_ns},
                    {"decisions", one.decisions},
                    {"switches", one.switches},
                    {"moves", one.moved_away},
@@ -105,11 +108,11 @@ json cpus_json(const amphion_sched& now) {
   return all;
 }
 
-json vcpus_json(const std::string& instance, const LiveStats& stats) {
+json vcpus_json(const std::string& instance, std::span<const amphion_sched_vcpu> vcpus) {
   json all = json::array();
-  for (std::size_t n = 0; n < stats.vcpus.size(); ++n) {
-    const VcpuStats& one = stats.vcpus[n];
-    if (one.run_ns == 0) continue;
+  for (std::size_t n = 0; n < vcpus.size(); ++n) {
+    const amphion_sched_vcpu& one = vcpus[n];
+    if (one.switches == 0) continue;  // of one that is off something may have been asked, for which it has paid
     all.push_back({{"instance", instance},
                    {"vcpu", n},
                    {"run_ns", one.run_ns},

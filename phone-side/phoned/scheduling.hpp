@@ -4,11 +4,11 @@
 #pragma once
 
 #include <nlohmann/json.hpp>
+#include <span>
 #include <string>
 
 #include "hyp/abi/amphion_hypercall.h"
 #include "link/error.hpp"
-#include "phone-side/phoned/live_instance.hpp"
 
 namespace amphion::phoned {
 
@@ -20,6 +20,6 @@ namespace amphion::phoned {
 
 [[nodiscard]] nlohmann::json cpus_json(const amphion_sched& now);
 // Those that have ever run.
-[[nodiscard]] nlohmann::json vcpus_json(const std::string& instance, const LiveStats& stats);
+[[nodiscard]] nlohmann::json vcpus_json(const std::string& instance, std::span<const amphion_sched_vcpu> vcpus);
 
 }  // namespace amphion::phoned

@@ -25,6 +25,7 @@ struct QueueStatistics {
   uint64_t debts_applied = 0;
   uint64_t stackings_avoided = 0;  // moved away from a sibling
   uint64_t pushed = 0;             // moved to another CPU
+  uint64_t wait_ticks = 0;         // of all entities that were ready here, but not running
 };
 
 struct Queue {

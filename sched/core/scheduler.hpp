@@ -135,6 +135,7 @@ class Scheduler {
   void erase(Queue& queue, uint32_t id);
   void enqueue(Queue& queue, uint32_t id, uint64_t now);
   void dequeue(Queue& queue, uint32_t id);
+  static void has_waited(Queue& queue, Entity& entity, uint64_t now);
   void ready_changed(Queue& queue);
   void post(Queue& from, uint32_t id, uint32_t cpu);
   void take_debts(Queue& queue);
@@ -146,8 +147,9 @@ class Scheduler {
   [[nodiscard]] uint32_t cpu_for_waking(uint32_t id, uint32_t waker) const;
   [[nodiscard]] bool stacked(const Queue& queue, uint32_t id) const;
   [[nodiscard]] bool move_away(Queue& queue, uint32_t id);
-  void answer_wishes(Queue& queue);
-  void look_for_work(Queue& queue);
+  // Rare: pick() keeps its registers for the rest.
+  [[gnu::cold]] void answer_wishes(Queue& queue, uint64_t now);
+  [[gnu::cold]] void look_for_work(Queue& queue);
 
   // The steps of pick().
   [[nodiscard]] bool waits_here(const Queue& queue, uint32_t id) const;
@@ -223,6 +225,13 @@ inline void Scheduler::dequeue(Queue& queue, uint32_t id) {
   queue.weight -= weight(entities_[id]);
   erase(queue, id);
   ready_changed(queue);
+}
+
+// Since it became ready here.
+inline void Scheduler::has_waited(Queue& queue, Entity& entity, uint64_t now) {
+  const uint64_t ticks = now - entity.since;
+  entity.statistics.wait_ticks += ticks;
+  queue.statistics.wait_ticks += ticks;
 }
 
 // A turn costs no more than latency or granularity, as the weights sum up to the length at least: 32 bits suffice.
@@ -393,8 +402,7 @@ inline bool Scheduler::move_away(Queue& queue, uint32_t id) {
 }
 
 // One of the last goes to each CPU that has nothing to do.
-inline void Scheduler::answer_wishes(Queue& queue) {
-  if (queue.wanted.load(std::memory_order_relaxed) == 0) return;
+inline void Scheduler::answer_wishes(Queue& queue, uint64_t now) {
   for (uint32_t left = queue.wanted.exchange(0, std::memory_order_acquire); left != 0; left &= left - 1) {
     const auto cpu = static_cast<uint32_t>(std::countr_zero(left));
     if (queues_[cpu].load() != 0) continue;
@@ -402,6 +410,7 @@ inline void Scheduler::answer_wishes(Queue& queue) {
     for (uint32_t looked = 0; id != none && looked < looked_at_for_others; ++looked, id = queue.tree.previous(id)) {
       if ((entities_[id].allowed >> cpu & 1) == 0 || queue.ready() < 2) continue;
       dequeue(queue, id);
+      has_waited(queue, entities_[id], now);
       post(queue, id, cpu);
       break;
     }
@@ -456,7 +465,7 @@ inline void Scheduler::block(uint32_t id, uint64_t now) {
     ready_changed(queue);
   } else {
     dequeue(queue, id);
-    entity.statistics.wait_ticks += now - entity.since;
+    has_waited(queue, entity, now);
   }
   entity.publish({queue.cpu, Life::asleep, 0});
 }
@@ -573,7 +582,7 @@ inline bool Scheduler::may_be_adjusted_again(const Entity& entity) {
 inline void Scheduler::begin_turn(Queue& queue, uint32_t id, uint64_t now) {
   Entity& entity = entities_[id];
   erase(queue, id);
-  entity.statistics.wait_ticks += now - entity.since;
+  has_waited(queue, entity, now);
   entity.turn_ticks = 0;
   queue.running = id;
   queue.keep_running = true;
@@ -602,7 +611,7 @@ inline Turn Scheduler::pick(uint32_t cpu, uint64_t now) {
   Queue& queue = queues_[cpu];
   arrive(cpu, now);
   take_debts(queue);
-  answer_wishes(queue);
+  if (queue.wanted.load(std::memory_order_relaxed) != 0) answer_wishes(queue, now);
   uint32_t forced = none;
   if (queue.forced.load(std::memory_order_relaxed) != none) {
     forced = queue.forced.exchange(none, std::memory_order_acquire);

@@ -62,8 +62,19 @@ class OwnersDay(RigTest):
         self.assertEqual(after["policy"], "bal")
         for then, now in zip(before["cpus"], after["cpus"], strict=True):
             self.assertGreater(now["decisions"], then["decisions"])
+            self.assertGreater(now["run_ns"], then["run_ns"])
+            self.assertGreaterEqual(now["idle_ns"], then["idle_ns"])
+            self.assertGreaterEqual(now["wait_ns"], then["wait_ns"])
         self.assertGreater(self._run_ns(after, "notes"), self._run_ns(before, "notes"))
-        self.assertIn("notes         0 ", self.rig.amphion("sched", "stats").stdout)
+        self.assertGreater(self._run_ns(after, "host"), self._run_ns(before, "host"))
+        up_ns = [one["run_ns"] + one["idle_ns"] for one in after["cpus"]]
+        self.assertLess(max(up_ns) - min(up_ns), min(up_ns) // 10, "since boot, on each CPU")
+        self.assertLessEqual(sum(one["run_ns"] for one in before["vcpus"]), sum(one["run_ns"] for one in after["cpus"]))
+        table = self.rig.amphion("sched", "stats").stdout
+        for row in ("host             0 ", "host             1 ", "notes            0 "):
+            self.assertIn(row, table)
+        self.assertLessEqual(max(map(len, table.splitlines())), 100, table)
+        self.assertIn("host is the phone's own Linux", self.refused("create", "host"))
 
     def _run_ns(self, stats: dict, name: str) -> int:
         return sum(one["run_ns"] for one in stats["vcpus"] if one["instance"] == name)

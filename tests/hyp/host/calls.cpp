@@ -223,6 +223,22 @@ void check_sched_calls() {
   }
 }
 
+// Times are those of now: of a CPU that idles meanwhile, too.
+void check_sched_times() {
+  must(AMPHION_HC_SCHED, bounce_page(), 0);
+  const amphion_sched before = bounced<amphion_sched>();
+  must(AMPHION_HC_SCHED, bounce_page(), 0);
+  const amphion_sched& after = bounced<amphion_sched>();
+  CHECK(before.host[0].run_ns != 0 && before.host[0].run_ns <= after.cpu[0].run_ns);
+  CHECK(after.cpu[0].run_ns > before.cpu[0].run_ns);
+  CHECK(after.cpu[0].idle_ns == before.cpu[0].idle_ns);
+  for (u32 cpu = 1; cpu < after.cpus; ++cpu) {
+    CHECK(after.cpu[cpu].idle_ns > before.cpu[cpu].idle_ns);
+    CHECK(after.host[cpu].switches == 0);  // it is off
+  }
+  for (u32 cpu = after.cpus; cpu < AMPHION_MAX_CPUS; ++cpu) CHECK(after.cpu[cpu].run_ns + after.cpu[cpu].idle_ns == 0);
+}
+
 // As many as there may be, and none is lost.
 void check_all_instances(u32 free_before) {
   u32 ids = 0;
@@ -261,6 +277,7 @@ void before_suite() {
   check_all_instances(free_before);
   check_log_calls();
   check_sched_calls();
+  check_sched_times();
   say("passed all checks of the host's calls");
   say("end hypercalls off");
 }

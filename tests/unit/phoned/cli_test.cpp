@@ -239,15 +239,18 @@ TEST_F(CliTest, SchedStatsAreTables) {
   EXPECT_EQ(commands_.last.operation, phoned::Operation::sched_stats);
   EXPECT_EQ(commands_.executed, 1) << "the settings are not asked for as well";
   EXPECT_EQ(out_.str(),
-            "policy sbco; since boot\n\n"
-            "CPU     DECISIONS    SWITCHES  MOVED AWAY       LENDS       DEBTS   UNSTACKED\n"
-            "0          123456        4567          89           7           6           5\n"
+            "policy sbco; since boot, 1 min 40 s ago\n\n"
+            "CPU     RUN %  IDLE %       WAITED   DECISIONS   SWITCHES    MOVED    LENDS    DEBTS  UNSTACKED\n"
+            "0        70.0    30.0        1.2 s      123456       4567       89        7        6          5\n"
             "\n"
-            "INSTANCE      vCPU             RAN        WAITED    SWITCHES       MOVES       LENDS       DEBTS\n"
-            "work          1              2.3 s         45 ms         321          12           3           2\n");
+            "INSTANCE      vCPU          RAN   CPU %       WAITED   SWITCHES    MOVES    LENDS    DEBTS\n"
+            "host             0    1 min 7 s    67.2         0 ms       4246        0        0        0\n"
+            "work             1        2.3 s     2.3        45 ms        321       12        3        2\n");
   EXPECT_EQ(call({"sched", "stats", "--json"}), exit_done);
-  EXPECT_EQ(nlohmann::json::parse(out_.str())["vcpus"][0]["wait_ns"], 45'999'999);
-  EXPECT_THAT(format_sched_stats({{"cpus", 7}, {"vcpus", {1, "x"}}}), HasSubstr("no instance runs on this phone\n"));
+  EXPECT_EQ(nlohmann::json::parse(out_.str())["vcpus"][1]["wait_ns"], 45'999'999);
+  EXPECT_THAT(format_sched_stats({{"cpus", 7}, {"vcpus", {1, "x"}}}), HasSubstr("DEBTS\n"));
+  EXPECT_THAT(format_sched_stats({{"vcpus", {{{"run_ns", 5}}}}}),
+              HasSubstr("-                0         0 ms       -  "));
 }
 
 TEST(Format, Figures) {

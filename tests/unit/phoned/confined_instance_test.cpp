@@ -60,8 +60,7 @@ class FilePartition : public instance::Partition {
   }
   Problem stats(amphion_stats& out) override {
     out.populated_pages = 5;
-    out.run_ns[1] = 7;
-    out.sched[1] = {.wait_ns = 6, .switches = 5, .moves = 4, .lends = 3, .debts = 2};
+    out.sched[1] = {.run_ns = 7, .wait_ns = 6, .switches = 5, .moves = 4, .lends = 3, .debts = 2};
     return {};
   }
   Problem get_vcpu(std::uint32_t, amphion_vcpu&) override { return {}; }

@@ -214,7 +214,9 @@ class FakeHypervisor : public instance::Hypervisor {
                       .granularity_us = 3000,
                       .hand_over = 1,
                       .cpus = 2,
-                      .cpu = {{1, 2, 3, 4, 5, 6}, {7, 8, 9, 10, 11, 12}, {}, {}}};
+                      .pad = 0,
+                      .cpu = {{1, 2, 3, 4, 5, 6, 7, 8, 9}, {11, 12, 13, 14, 15, 16, 17, 18, 19}, {}, {}},
+                      .host = {{20, 0, 0, 0, 0, 0}, {21, 22, 23, 24, 25, 26}, {31, 0, 0, 0, 0, 0}, {}}};
 };
 
 inline InstanceConfig small_instance(const std::string& name, const std::string& disk = {}) {

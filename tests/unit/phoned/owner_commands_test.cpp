@@ -152,14 +152,16 @@ TEST_F(Owner, SchedulersStatisticsAreThoseOfCpusAndOfVcpusThatRunHere) {
   json answer = ask(Operation::sched_stats, "");
   EXPECT_EQ(answer["policy"], "sbco");
   ASSERT_EQ(answer["cpus"].size(), 2u);
-  const json second{{"cpu", 1},    {"decisions", 7}, {"switches", 8},          {"lends", 9},
-                    {"debts", 10}, {"moves", 12},    {"stackings_avoided", 11}};
+  const json second{{"cpu", 1},       {"run_ns", 11}, {"idle_ns", 12}, {"wait_ns", 13},           {"decisions", 14},
+                    {"switches", 15}, {"lends", 16},  {"debts", 17},   {"stackings_avoided", 18}, {"moves", 19}};
   EXPECT_EQ(answer["cpus"][1], second);
   const json vcpu{{"instance", "work"}, {"vcpu", 0},  {"run_ns", 1'000'000}, {"wait_ns", 500'000},
                   {"switches", 4},      {"moves", 3}, {"lends", 2},          {"debts", 1}};
-  EXPECT_EQ(answer["vcpus"], json::array({vcpu})) << "one that has never run is not there";
+  const json of_host{{"instance", "host"}, {"vcpu", 1},   {"run_ns", 21}, {"wait_ns", 22},
+                     {"switches", 23},     {"moves", 24}, {"lends", 25},  {"debts", 26}};
+  EXPECT_EQ(answer["vcpus"], json::array({of_host, vcpu})) << "one that has never run is not there";
   (void)ask(Operation::stop);
-  EXPECT_EQ(ask(Operation::sched_stats, "")["vcpus"], json::array());
+  EXPECT_EQ(ask(Operation::sched_stats, "")["vcpus"], json::array({of_host}));
 }
 
 // ---- On and off ----
@@ -302,6 +304,7 @@ TEST_F(Owner, TheDiskIsAsLargeAsWanted) {
 
 TEST_F(Owner, WhatCannotBeMadeIsRefusedAndLeavesNothing) {
   EXPECT_THAT(refusal(Operation::create, "Notes"), HasSubstr("\"Notes\" is no name"));
+  EXPECT_THAT(refusal(Operation::create, "host"), HasSubstr("host is the phone's own Linux"));
   EXPECT_THAT(refusal(Operation::create, "work"), HasSubstr("there is an instance work already"));
   EXPECT_THAT(refused([&] { return create("notes", {{"kernel", "/nowhere"}}); }), HasSubstr("--kernel /nowhere: "));
   EXPECT_THAT(refused([&] { return create("notes", {{"disk", "/dev/null"}}); }), HasSubstr("/dev/null: is no file"));
