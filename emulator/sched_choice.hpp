@@ -12,8 +12,8 @@
 namespace amphion::emulator {
 
 inline constexpr char sched_choice_help[] =
-    "a policy (dft, bal, procco, cpuco, sbco), threshold=0..1, latency=MS, granularity=MS, hand-over=on or off; "
-    "several joined by commas";
+    "a policy (dft, bal, procco, cpuco, sbco), threshold=0..1, latency=0.1..100 (ms), granularity=0.1..100 (ms), "
+    "hand-over=on or off; several joined by commas";
 
 // What is not said is 0: the hypervisor's own choice. Or one line that says what is wrong.
 [[nodiscard]] std::variant<hyp::BundleSched, std::string> parse_sched_choice(std::string_view text);
