@@ -43,7 +43,10 @@ void add_sched_command(CLI::App& app, Options& options, std::ostream& out) {
       false);
   const auto period = CLI::Range(AMPHION_SCHED_SHORTEST_US / 1000.0, AMPHION_SCHED_LONGEST_US / 1000.0);
   const std::vector<CLI::Option*> settings{
-      command->add_option("--policy", wishes->policy, "who goes next")
+      command
+          ->add_option("--policy", wishes->policy,
+                       "dft: plain fair; bal: siblings on different CPUs; procco, cpuco: and forced on together; "
+                       "sbco: and virtual time lent to those that lag")
           ->check(CLI::IsMember(std::vector<std::string> AMPHION_SCHED_NAMES)),
       command
           ->add_option("--threshold", wishes->threshold,
@@ -57,6 +60,10 @@ void add_sched_command(CLI::App& app, Options& options, std::ostream& out) {
   CLI::App* stats =
       add_command(*command, options, "stats",
                   "what the scheduler has done since boot, by CPU and by vCPU of the instances that run here", false);
+  stats->footer(
+      "RUN %, IDLE %, CPU %: of one CPU's time since boot. WAITED: vCPUs were ready, but did not run.\n"
+      "UNSTACKED: vCPUs that left a CPU where a sibling was.\n" +
+      stats->get_footer());
   for (CLI::Option* one : settings) stats->excludes(one);
   stats->callback([&options, &out] { perform(options, {Operation::sched_stats}, out, format_sched_stats); });
   command->callback([stats, wishes, &options, &out] {
