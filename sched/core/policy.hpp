@@ -70,7 +70,7 @@ inline uint32_t who_joins_a_sibling(Scheduler& scheduler, Queue& queue) {
     const Entity& entity = scheduler.entity(id);
     const uint64_t ahead = entity.node.key - first;
     if (ahead > turn_vt / 2) break;
-    if (id == queue.ran_last || entity.siblings == 1 || !scheduler.sibling_runs(id)) continue;
+    if (id == queue.ran_last || entity.siblings == 1 || !scheduler.placement().sibling_runs(id)) continue;
     queue.turn_most_vt = turn_vt - turn_vt / 3 - static_cast<uint32_t>(ahead);
     return id;
   }

@@ -22,6 +22,7 @@
 #include <utility>
 
 #include "sched/core/decision.h"
+#include "sched/core/placement.hpp"
 #include "sched/core/queue.hpp"
 
 namespace amphion::sched {
@@ -58,7 +59,7 @@ class Scheduler {
   using Leaving = void (*)(uint32_t id);
 
   Scheduler(std::span<Queue> queues, std::span<Entity> entities, Tuning& tuning, Leaving leaving = nullptr)
-      : queues_(queues), entities_(entities), tuning_(tuning), leaving_(leaving) {}
+      : queues_(queues), entities_(entities), placement_(queues, entities), tuning_(tuning), leaving_(leaving) {}
 
   // An entity that sleeps on `cpu`. Before CPUs run, or by the one that owns a sleeping entity that is given anew.
   void create(uint32_t id, uint32_t first_sibling, uint32_t siblings, uint8_t cpu, uint32_t weight_log2 = 0,
@@ -97,9 +98,7 @@ class Scheduler {
   // `from`, the first of its queue, lends virtual time to `to`, which is queued on another CPU: half a turn, of the CPU
   // where that is less. False if either may not (Tag).
   [[nodiscard]] bool lend(Queue& queue, uint32_t from, uint32_t to);
-  [[nodiscard]] bool sibling_runs(uint32_t id) const;
-  // CPUs where a sibling is ready, a bit each.
-  [[nodiscard]] uint32_t cpus_of_siblings(uint32_t id) const;
+  [[nodiscard]] const Placement& placement() const { return placement_; }
 
   // For tests: the first invariant that does not hold; null if all do. No CPU may be inside a call.
   [[nodiscard]] const char* broken() const;
@@ -115,7 +114,6 @@ class Scheduler {
 
   [[nodiscard]] const Policy& policy() const { return *tuning_.policy.load(std::memory_order_relaxed); }
   [[nodiscard]] static uint32_t weight(const Entity& entity) { return 1u << entity.weight_log2; }
-  [[nodiscard]] uint32_t all_cpus() const { return static_cast<uint32_t>((uint64_t{1} << queues_.size()) - 1); }
   [[nodiscard]] Queue& queue_of(uint32_t id) const { return queues_[entities_[id].place().cpu]; }
   [[nodiscard]] auto debt_links() {
     return [this](uint32_t id) -> uint32_t& { return entities_[id].debt_link; };
@@ -143,9 +141,6 @@ class Scheduler {
   void publish(Queue& queue);
 
   // Placement.
-  [[nodiscard]] uint32_t least_loaded(uint32_t cpus, uint32_t own) const;
-  [[nodiscard]] uint32_t cpu_for_waking(uint32_t id, uint32_t waker) const;
-  [[nodiscard]] bool stacked(const Queue& queue, uint32_t id) const;
   [[nodiscard]] bool move_away(Queue& queue, uint32_t id);
   // Rare: pick() keeps its registers for the rest.
   [[gnu::cold]] void answer_wishes(Queue& queue, uint64_t now);
@@ -165,6 +160,7 @@ class Scheduler {
 
   std::span<Queue> queues_;
   std::span<Entity> entities_;
+  const Placement placement_;
   Tuning& tuning_;
   Leaving leaving_;
 };
@@ -327,77 +323,12 @@ inline void Scheduler::publish(Queue& queue) {
 
 // ---- placement
 
-inline uint32_t Scheduler::cpus_of_siblings(uint32_t id) const {
-  const uint32_t first = entities_[id].first_sibling;
-  uint32_t cpus = 0;
-  for (uint32_t sibling = first; sibling < first + entities_[id].siblings; ++sibling) {
-    if (sibling == id) continue;
-    const Place place = entities_[sibling].place();
-    if (place.life != Life::asleep) cpus |= 1u << place.cpu;
-  }
-  return cpus;
-}
-
-inline bool Scheduler::sibling_runs(uint32_t id) const {
-  const uint32_t first = entities_[id].first_sibling;
-  for (uint32_t sibling = first; sibling < first + entities_[id].siblings; ++sibling) {
-    if (sibling != id && entities_[sibling].place().life == Life::running) return true;
-  }
-  return false;
-}
-
-// `own` if no other is better.
-inline uint32_t Scheduler::least_loaded(uint32_t cpus, uint32_t own) const {
-  uint32_t best = (cpus >> own & 1) != 0 ? own : none;
-  for (uint32_t left = cpus; left != 0; left &= left - 1) {
-    const auto cpu = static_cast<uint32_t>(std::countr_zero(left));
-    if (best == none || queues_[cpu].load() < queues_[best].load()) best = cpu;
-  }
-  return best;
-}
-
-// SCHED_DISPATCH: siblings on different CPUs while there are enough. Without spreading as a plain fair scheduler does:
-// where it was or where it was woken from, or where nothing runs.
-inline uint32_t Scheduler::cpu_for_waking(uint32_t id, uint32_t waker) const {
-  const Entity& entity = entities_[id];
-  const uint32_t own = entity.place().cpu, allowed = entity.allowed & all_cpus();
-  if (allowed == 1u << own) return own;
-  if (policy().spread) {
-    const uint32_t free = allowed & ~cpus_of_siblings(id);
-    return least_loaded(free != 0 ? free : allowed, own);
-  }
-  uint32_t best = (allowed >> own & 1) != 0 ? own : least_loaded(allowed, own);
-  if (waker != none && (allowed >> waker & 1) != 0 && queues_[waker].load() < queues_[best].load()) best = waker;
-  const uint32_t least = least_loaded(allowed, best);
-  return queues_[least].load() == 0 ? least : best;
-}
-
-// Beside a sibling, though there is a CPU without one.
-inline bool Scheduler::stacked(const Queue& queue, uint32_t id) const {
-  const uint32_t allowed = entities_[id].allowed & all_cpus();
-  if (!policy().spread || entities_[id].siblings == 1 || allowed == 1u << queue.cpu) return false;
-  const uint32_t taken = cpus_of_siblings(id);
-  return (taken >> queue.cpu & 1) != 0 && (allowed & ~taken) != 0;
-}
-
-// The end of a turn is where a vCPU that never sleeps can be moved: away from a sibling, or to a shorter queue. It is
-// out of its queue already.
+// It is out of its queue already.
 inline bool Scheduler::move_away(Queue& queue, uint32_t id) {
-  const Entity& entity = entities_[id];
-  uint32_t allowed = entity.allowed & all_cpus();
-  if (allowed == 1u << queue.cpu) return false;
-  if (policy().spread && entity.siblings > 1) {
-    const uint32_t taken = cpus_of_siblings(id), free = allowed & ~taken;
-    if ((taken >> queue.cpu & 1) != 0 && free != 0) {
-      ++queue.statistics.stackings_avoided;
-      post(queue, id, least_loaded(free, queue.cpu));
-      return true;
-    }
-    if (free != 0) allowed = free;
-  }
-  const uint32_t least = least_loaded(allowed, queue.cpu);
-  if (least == queue.cpu || queues_[least].load() >= queue.ready()) return false;
-  post(queue, id, least);
+  const Target to = placement_.after_turn(queue, id, policy().spread);
+  if (to.cpu == queue.cpu) return false;
+  if (to.leaves_sibling) ++queue.statistics.stackings_avoided;
+  post(queue, id, to.cpu);
   return true;
 }
 
@@ -418,13 +349,10 @@ inline void Scheduler::answer_wishes(Queue& queue, uint64_t now) {
 }
 
 inline void Scheduler::look_for_work(Queue& queue) {
-  uint32_t busiest = queue.cpu;
-  for (const Queue& other : queues_) {
-    if (other.load() > queues_[busiest].load()) busiest = other.cpu;
-  }
+  Queue& busiest = queues_[placement_.busiest(queue.cpu)];
   const uint32_t bit = 1u << queue.cpu;
-  if (queues_[busiest].load() < 2) return;
-  if ((queues_[busiest].wanted.fetch_or(bit, std::memory_order_acq_rel) & bit) == 0) queue.kicks |= 1u << busiest;
+  if (busiest.load() < 2) return;
+  if ((busiest.wanted.fetch_or(bit, std::memory_order_acq_rel) & bit) == 0) queue.kicks |= 1u << busiest.cpu;
 }
 
 // ---- what happens to an entity
@@ -438,7 +366,8 @@ inline void Scheduler::wake(uint32_t id, uint64_t now, uint32_t waker) {
   if (entity.tag.load(std::memory_order_relaxed) == Tag::borrowed) earliest -= entity.debt_vt;  // it is due to it still
   entity.node.key = later(entity.node.key, earliest);
   if (const uint64_t most = most_vt(queue); before(most, entity.node.key)) entity.node.key = most;
-  if (queue.running == id && !stacked(queue, id)) {  // it stopped, and nobody was picked since
+  if (queue.running == id &&
+      !placement_.stacked(queue, id, policy().spread)) {  // it stopped, and nobody was picked since
     queue.keep_running = true;
     queue.weight += weight(entity);
     ready_changed(queue);
@@ -446,7 +375,7 @@ inline void Scheduler::wake(uint32_t id, uint64_t now, uint32_t waker) {
     return;
   }
   if (queue.running == id) queue.running = none;
-  const uint32_t cpu = cpu_for_waking(id, waker);
+  const uint32_t cpu = placement_.for_waking(id, waker, policy().spread);
   if (cpu == queue.cpu) {
     enqueue(queue, id, now);
   } else {

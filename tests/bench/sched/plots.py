@@ -17,23 +17,22 @@ COLOURS = {"dft": "#8c8c8c", "bal": "#4c72b0", "procco": "#dd8452", "cpuco": "#c
 
 # Why; by how much is put before it from the values. Each names what it was seen from.
 WHY = {
-    "published": "Why: SBCO as published brings a far pair of siblings towards the middle of their queues and no further. A distance of 2/3 "
-                 "becomes rarer, but the siblings' turns begin at different times as before, so holder and waiter seldom run together. "
-                 "Where locks are handed over in order (light), waiting is so dear that a shorter longest wait decides, and SBCO gains.",
-    "completion": "Why: in dedup every unmapping waits until all siblings have run. A lender that lets its successor go makes the longest of "
-                  "these waits longer, so SBCO loses to BAL. DFT loses next to nothing by stacking, because our DFT evens out the queues at the "
-                  "end of every turn. The two co-schedulers, which force siblings on, gain most; SBCO-JOIN, which lets who has a running "
-                  "sibling go first, stands in between.",
+    "published": "Why: among those about equal SBCO lets who has a running sibling go first; siblings overlap, as far as a lag of 25 ms allows. "
+                 "Lending alone brings a far pair of siblings towards the middle of their queues and no further. Overlap costs short turns, "
+                 "hence more switches. Where locks are handed over in order (light), waiting is so dear that every overlap counts.",
+    "completion": "Why: in dedup every unmapping waits until all siblings have run, so overlap decides; SBCO as the text has it (sbco-text) only "
+                  "lends, which makes the longest of these waits longer. DFT loses next to nothing by stacking, because our DFT evens out the "
+                  "queues at the end of every turn. The two co-schedulers, which force siblings on, gain most, and lag most.",
     "locks": "Why: where locks are served in order, one is handed to a waiter that does not run, and all others spin until it does. Linux has "
              "such locks from 2.6.25, and on ARM; CentOS 5.4, which the dissertation names, comes with 2.6.18. How many locks there are and how "
              "many holdings concern siblings changes little beside that.",
     "jbb": "Why: SPECjbb's kernel locks are held for 0.05 % of the time, and our model of its Java machine stops the world five times a second: "
            "scheduling has next to nothing to lose or to win. What else its threads waited for the dissertation does not say.",
-    "scalability": "Why: as dedup with a queue of 8: what a call to all siblings costs grows with the queue under DFT, BAL and SBCO alike.",
+    "scalability": "Why: as dedup with a queue of 8: what a call to all siblings costs grows with the queue; SBCO lets more siblings run at once.",
     "calibration": "These are inputs. How much else runs on the host was fitted to kernbench's stacking; the rest follows.",
-    "distance": "SBCO makes far pairs rarer; SBCO-JOIN and the co-schedulers bring most siblings near each other.",
+    "distance": "Lending (sbco-text) makes far pairs rarer; joining running siblings (sbco) and the co-schedulers bring siblings near each other.",
     "lag": "Why: under DFT, siblings that stack by chance stay so and share their queues with other daemons, which adds up in a long window; "
-           "about 20 ms would need queues that nothing disturbs. SBCO-JOIN pays for its overlap with twice the lag of SBCO.",
+           "about 20 ms would need queues that nothing disturbs. The co-schedulers pay for their overlap with twice the lag of SBCO.",
 }
 
 

@@ -237,7 +237,7 @@ TEST_P(Spreading, SiblingsAreOnDifferentCpusWhileThereAreEnough) {
       for (uint32_t id = 0; id < 5 * cpus; ++id) {
         const Place place = machine.entities[id].place();
         if (place.life == Life::asleep) continue;
-        ASSERT_EQ(machine.scheduler.cpus_of_siblings(id) >> place.cpu & 1, 0u) << "at " << machine.now;
+        ASSERT_EQ(machine.scheduler.placement().cpus_of_siblings(id) >> place.cpu & 1, 0u) << "at " << machine.now;
       }
     };
     machine.start();
