@@ -304,13 +304,9 @@ inline uint16_t Scheduler::ordinate(const Queue& queue, uint32_t id) const {
 inline void Scheduler::publish(Queue& queue) {
   const bool whole = queue.tree.size() <= published_whole;
   const uint32_t most = whole ? published_whole : published_at_once;
-  uint32_t at = queue.keep_running ? 1 : 0;
   uint32_t id = whole ? none : queue.published_to;
-  if (id != none) {
-    at = ordinate(queue, id);
-  } else if (id = queue.tree.first(); id == none) {
-    return;
-  }
+  uint32_t at = id == none ? queue.keep_running : ordinate(queue, id);
+  if (id == none) id = queue.tree.first();
   for (uint32_t count = 0; id != none && count < most; ++count, ++at) {
     Entity& entity = entities_[id];
     if (entity.siblings > 1) {
