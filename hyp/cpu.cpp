@@ -23,6 +23,10 @@ amphion::hyp::u32 firmware_call(amphion::hyp::u32 function, amphion::hyp::u32 a,
                                 amphion::hyp::u32 c);
 }
 
+#ifndef AMPHION_IDLE_SPINS  // for emulators whose CPUs take turns: one in WFI would give its turn to the others
+#define AMPHION_IDLE_SPINS false
+#endif
+
 namespace amphion::hyp {
 
 constinit std::array<Cpu, max_cpus> cpus;
@@ -198,7 +202,7 @@ void run(Cpu& cpu, Vcpu& vcpu, u64 slice) {
 void wait_for_work(Cpu& cpu) {
   arm_hypervisor_timer(cpu, earliest_deadline(cpu));
   cpu.idle.begin(now());
-  if (!scrub_until_interrupt()) wait_for_interrupt();
+  if (!scrub_until_interrupt() && !AMPHION_IDLE_SPINS) wait_for_interrupt();
   cpu.idle.end(now());
   serve_interrupts(cpu);
 }

@@ -31,7 +31,9 @@ typedef uint64_t amphion_u64;
 
 #define AMPHION_ABI_VERSION 4u
 
+#ifndef AMPHION_MAX_INSTANCES    /* a build for tests may have more */
 #define AMPHION_MAX_INSTANCES 8u /* the host instance not counted */
+#endif
 #define AMPHION_MAX_VCPUS 4u     /* of one instance */
 #define AMPHION_MAX_CPUS 4u      /* physical */
 #define AMPHION_IRQ_LINES 288u
