@@ -3,8 +3,8 @@
 #include "tests/hyp/runtime/check.hpp"
 
 #include "hyp/spinlock.hpp"
-#include "machine/phone.hpp"
 #include "tests/hyp/runtime/call.hpp"
+#include "tests/hyp/runtime/platform.hpp"
 
 namespace amphion::lab {
 namespace {
@@ -27,7 +27,7 @@ constinit hyp::SpinLock printing;
 
 }  // namespace
 
-void print(char c) { hyp::write32(machine::pl011.base, static_cast<hyp::u8>(c)); }
+void print(char c) { hyp::write32(platform::uart, static_cast<hyp::u8>(c)); }
 void print(const char* words) {
   for (; *words != '\0'; ++words) print(*words);
 }

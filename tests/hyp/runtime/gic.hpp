@@ -3,7 +3,7 @@
 #pragma once
 
 #include "hyp/types.hpp"
-#include "machine/phone.hpp"
+#include "tests/hyp/runtime/platform.hpp"
 
 namespace amphion::lab::gic {
 
@@ -11,7 +11,7 @@ using hyp::read32;
 using hyp::u32;
 using hyp::write32;
 
-inline constexpr u32 gicd = machine::gicd.base, gicc = machine::gicc.base;
+inline constexpr u32 gicd = platform::gicd, gicc = platform::gicc;
 inline constexpr u32 ctlr = gicd, typer = gicd + 0x004, isenabler = gicd + 0x100, icenabler = gicd + 0x180,
                      ispendr = gicd + 0x200, icpendr = gicd + 0x280, isactiver = gicd + 0x300, icactiver = gicd + 0x380,
                      ipriorityr = gicd + 0x400, itargetsr = gicd + 0x800, icfgr = gicd + 0xc00, sgir = gicd + 0xf00;
