@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: Apache-2.0
 # The front door. Inside, CMake with Ninja builds (CMakePresets.json) and toolchain/ sets the machine up.
-.PHONY: help setup build run stop demo image test fuzz bench bench-hyp bench-sched bench-sched-wall soak clean
+.PHONY: help setup build run stop demo image test fuzz bench bench-hyp bench-sched bench-sched-wall bench-sched-hyp soak clean
 .DEFAULT_GOAL := help
 SHELL := /bin/bash
 
@@ -29,7 +29,7 @@ image: ## the SD card of a board: BOARD=cubieboard2 or orangepi-pc (docs/boards.
 	@toolchain/image.sh "$(BOARD)"
 
 test: build ## all tests
-	@toolchain/build.sh pc-tests pc-sanitize test-module scx-tests boards
+	@toolchain/build.sh pc-tests pc-sanitize test-module scx-tests boards bench-sched-hyp
 	@tests/run.sh
 
 fuzz: build ## hostile guests and hostile bytes with new seeds: FUZZ_MINUTES=10 (tests/fuzz/README.md)
@@ -54,6 +54,10 @@ bench-sched: setup ## the dissertation's scheduling experiments, simulated: buil
 bench-sched-wall: build ## Linux guests under each scheduling policy, wall clock, two CPUs: build/bench/sched-wall.json and a table (30 min, quiet)
 	@toolchain/bench-wall.sh
 	@python3 tests/bench/sched/wall.py
+
+bench-sched-hyp: setup ## lock-holder preemption counted on the emulated board, beside the simulator: build/bench/sched-hyp.json (25 min)
+	@toolchain/build.sh bench-sched-hyp
+	@python3 tests/bench/sched/hyp.py
 
 soak: build ## longer runs of the tests
 	@tests/soak.sh

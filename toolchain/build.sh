@@ -3,7 +3,7 @@
 # Builds the tree, each preset only what is used of it: PC programs, the phone's user space, the hypervisor, the module,
 # the bundle for the emulated board, and those for the boards that boot from a card; for tests also the programs that run
 # QEMU, the unit tests and the fuzz targets with sanitizers, and the modules that test guests load; for make bench-hyp and bench-sched their programs.
-# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle scx boards pc-tests pc-sanitize test-module scx-tests bench-load bench-sched-cost sim
+# Usage: toolchain/build.sh [PART...]   parts: pc phone hyp module bundle scx boards pc-tests pc-sanitize test-module scx-tests bench-load bench-sched-cost bench-sched-hyp sim
 #   (default: pc phone hyp module bundle scx)
 # Environment: SCHED, how the scheduler of the bundles begins (docs/scheduling.md); default: as the hypervisor chooses.
 . "$(dirname "$0")/common.sh"
@@ -45,6 +45,7 @@ part_scx-tests() { part_scx && compile pc scx-load scx-kvm scx-docked amphiond a
 part_module() { toolchain/module.sh guest-kernel-mods/amphion_host >/dev/null; }
 part_test-module() { toolchain/module.sh tests/guest >/dev/null; }
 part_bench-sched-cost() { part_phone && compile phone sched-cost && part_pc && compile pc sched-cost; }
+part_bench-sched-hyp() { part_hyp && compile hyp amphion-hyp-orangepi-pc-icount && part_pc && part_sim; }
 part_bench-load() { part_phone && compile phone hyp-load && part_pc && compile pc hyp-tree; }
 readonly SCHED_OPTION=(${SCHED:+--sched "$SCHED"})
 part_bundle() {
@@ -61,6 +62,6 @@ part_boards() {
 
 [ $# -gt 0 ] || set -- pc phone hyp module bundle scx
 for part in "$@"; do
-  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle scx boards pc-tests pc-sanitize test-module scx-tests bench-load bench-sched-cost sim"
+  declare -F "part_$part" >/dev/null || die "unknown part $part: pc phone hyp module bundle scx boards pc-tests pc-sanitize test-module scx-tests bench-load bench-sched-cost bench-sched-hyp sim"
   step "build $part" "part_$part"
 done

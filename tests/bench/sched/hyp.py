@@ -24,7 +24,7 @@ from simulate import SIMULATOR, middle
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 CACHE = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cache" / "amphion"))
-QEMU = "/usr/bin/qemu-system-arm"  # Debian 12's 7.2: CPUs' turns are equal there, and not in 10 and later
+QEMU = "/usr/bin/qemu-system-arm"  # the system's: require_qemu()
 BOARD = ["-M", "orangepi-pc", "-cpu", "cortex-a7,cntfrq=24000000", "-icount", "shift=0,sleep=off", "-m", "1024", "-nic", "none",
          "-nodefaults", "-display", "none", "-no-reboot"]
 HYPERVISOR = ROOT / "build/hyp/hyp/amphion-hyp-orangepi-pc-icount.bin"
@@ -37,13 +37,16 @@ SILENCE_S = 300  # says "it hangs", never "it is slow"
 
 POLICIES = ["dft", "bal", "procco", "cpuco", "sbco"]  # by their numbers in the hypervisor's ABI
 QUEUES = [4, 8, 12]
+MACHINE_VCPUS = 4
 INSTRUCTIONS_PER_US = 250  # of a CPU: four share the 1000 that the board executes
-COUNTER_HZ = 24_000_000
+TICK_NS = 41  # of the board's counter: QEMU takes whole nanoseconds
+TICKS_PER_US = 24  # as the guests reckon
 
 # Time is a sixteenth of the simulator's experiments, where latency is 20 ms, granularity 4 ms, and 8 tasks of the host
 # compute for 2 ms every 50 ms. What a lock holding lasts and its share of the time are kernbench's.
 LATENCY_US, GRANULARITY_US, THRESHOLD = 1250, 250, 683
 WARM_UP_US, MEASURED_US = 20_000, 100_000
+SETTLE_US = 1_000_000  # before the first experiment of a boot, which is under DFT: so long its siblings take to stack
 DAEMONS = {"instances": 2, "run_us": 125, "sleep_us": 3000}
 LOCKS = [{"name": "spin_lock", "share": 0.0805, "holding_us": 0.650, "number": 16}]
 
@@ -71,7 +74,7 @@ WORKLOADS = list(MODELS)  # by their numbers in tests/hyp/runtime/experiment.hpp
 LOCKING = ["lock", "ticket", "pipeline"]
 # Of the hypervisor, for the simulator: a switch with its timer interrupt and decision, measured with hogs only; an SGI.
 SIMULATED = {"cpus": 4, "latency_ms": LATENCY_US / 1000, "granularity_ms": GRANULARITY_US / 1000, "switch_us": 7, "ipi_us": 4,
-             "sample_ms": 1, "duration_s": 0.5}
+             "sample_ms": 1, "duration_s": 2}
 
 Key = tuple[str, int, str]  # workload, queue, policy
 
@@ -105,10 +108,13 @@ def words_of(number: int, key: Key, seed: int, measured_us: int) -> bytes:
                        DAEMONS["run_us"] * INSTRUCTIONS_PER_US, DAEMONS["sleep_us"])
 
 
-def bundle(name: str, keys: list[Key], seed: int, measured_us: int) -> pathlib.Path:
+def bundle(name: str, keys: list[Key], seed: int, measured_us: int, settle: bool) -> pathlib.Path:
     OUT.mkdir(parents=True, exist_ok=True)
     plan, out = OUT / f"{name}.plan", OUT / f"{name}.bundle"
-    plan.write_bytes(struct.pack("<4sI", b"PLAN", len(keys)) + b"".join(words_of(n, key, seed, measured_us) for n, key in enumerate(keys)))
+    experiments = [words_of(n, key, seed, measured_us) for n, key in enumerate(keys)]
+    if settle:
+        experiments.insert(0, words_of(len(keys), ("lock", 8, "dft"), seed, SETTLE_US))
+    plan.write_bytes(struct.pack("<4sI", b"PLAN", len(experiments)) + b"".join(experiments))
     subprocess.run([MAKE_BUNDLE, "--board", "orangepi-pc", "--hyp", HYPERVISOR, "--kernel", HOST, "--initrd", plan, "--board-dtb", TREE,
                     "--bootargs", "", "--out", out], check=True, stdout=subprocess.DEVNULL)
     return out
@@ -120,8 +126,9 @@ def is_whole(text: str) -> bool:
 
 def boot(name: str, image: pathlib.Path, log: pathlib.Path) -> str:
     """Until the plan is done, or the board says nothing for long."""
-    with subprocess.Popen([QEMU, *BOARD, "-serial", f"file:{log}", "-kernel", image], stdin=subprocess.DEVNULL,
-                          stdout=subprocess.DEVNULL) as board:
+    with (log.with_suffix(".err").open("wb") as errors,
+          subprocess.Popen([QEMU, *BOARD, "-serial", f"file:{log}", "-kernel", image], stdin=subprocess.DEVNULL,
+                           stdout=subprocess.DEVNULL, stderr=errors) as board):
         try:
             size, heard = 0, time.monotonic()
             while True:
@@ -131,7 +138,7 @@ def boot(name: str, image: pathlib.Path, log: pathlib.Path) -> str:
                 if len(text) != size:
                     size, heard = len(text), time.monotonic()
                 if board.poll() is not None or "FAILED" in text or "panic" in text or time.monotonic() - heard > SILENCE_S:
-                    raise Failed(f"{name} went wrong, see {log}")
+                    raise Failed(f"{name} went wrong, see {log} and {errors.name}")
                 time.sleep(0.2)
         finally:
             board.kill()
@@ -140,21 +147,29 @@ def boot(name: str, image: pathlib.Path, log: pathlib.Path) -> str:
 def values_of(text: str, keys: list[Key]) -> dict[Key, dict[str, int]]:
     found = {}
     for number, said in re.findall(r"^experiment (\d+)$(.*?)^end \1$", text, re.MULTILINE | re.DOTALL):
-        found[keys[int(number)]] = {name: int(value) for name, value in re.findall(r"^ (\w+)=(\d+)$", said, re.MULTILINE)}
+        if int(number) < len(keys):
+            found[keys[int(number)]] = {name: int(value) for name, value in re.findall(r"^ (\w+)=(\d+)$", said, re.MULTILINE)}
     if len(found) != len(keys):
         raise Failed(f"{len(found)} of {len(keys)} experiments have values")
     return found
 
 
-def run(name: str, keys: list[Key], seed: int, measured_us: int = MEASURED_US, keep: bool = False) -> dict[Key, dict[str, int]]:
+def run(name: str, keys: list[Key], seed: int, measured_us: int, settle: bool = False, keep: bool = False) -> dict[Key, dict[str, int]]:
     """`keep`: a whole log of exactly this bundle, of a run that was interrupted later, is not made again."""
-    image = bundle(name, keys, seed, measured_us)
+    image = bundle(name, keys, seed, measured_us, settle)
     log = OUT / f"{name}-{hashlib.sha256(image.read_bytes()).hexdigest()[:12]}.log"
     if not keep or not log.exists() or not is_whole(log.read_text(errors="replace")):
         log.unlink(missing_ok=True)
         boot(name, image, log)
     image.unlink()
     return values_of(log.read_text(errors="replace"), keys)
+
+
+def require_qemu() -> str:
+    version = subprocess.run([QEMU, "--version"], capture_output=True, text=True).stdout.split("\n")[0]
+    if not re.search(r"version [78]\.", version):
+        sys.exit(f"bench-sched-hyp: {QEMU} is {version or 'not there'}; it must be Debian 12's (7.2): CPUs' turns are unequal from 10 on")
+    return version
 
 
 # ---- the simulator ----
@@ -185,8 +200,8 @@ def simulate(workload: str, queue: int, seeds: int) -> dict[Key, list[dict]]:
 
 def of_board(key: Key, said: dict[str, int]) -> dict[str, float]:
     work_s = said["steps"] * compute_us(key[0]) / 1e6
-    ticks = {name: said[name] / COUNTER_HZ / work_s for name in ("lost", "lost_to_next", "spun", "barrier")}
-    return ticks | {"preempted": said["preempted"] / work_s, "seconds": MEASURED_US / 1e6 / work_s, "moves": said["moves"] / work_s,
+    ticks = {name: said[name] * TICK_NS / 1e9 / work_s for name in ("lost", "lost_to_next", "spun", "barrier")}
+    return ticks | {"preempted": said["preempted"] / work_s, "seconds": MEASURED_US * TICKS_PER_US * TICK_NS / 1e9 / work_s, "moves": said["moves"] / work_s,
                     "lends": said["lends"] / work_s}
 
 
@@ -261,11 +276,11 @@ def check_measure() -> dict[str, int]:
 
 
 def measure(seeds: int, keep: bool, workers: int) -> dict[Key, list[dict]]:
-    keys = [(workload, queue, policy) for workload in WORKLOADS for queue in QUEUES for policy in POLICIES]
+    keys = [(workload, queue, policy) for policy in POLICIES for workload in WORKLOADS for queue in QUEUES]
     begin = time.monotonic()
     found: dict[int, dict[Key, dict[str, int]]] = {}
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        jobs = {pool.submit(run, f"seed-{seed}", keys, seed, keep=keep): seed for seed in range(1, seeds + 1)}
+        jobs = {pool.submit(run, f"seed-{seed}", keys, seed, MEASURED_US, settle=True, keep=keep): seed for seed in range(1, seeds + 1)}
         for count, job in enumerate(concurrent.futures.as_completed(jobs), 1):
             found[jobs[job]] = job.result()
             print(f"[bench] {count}/{seeds} seeds, {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
@@ -303,16 +318,19 @@ def main() -> int:
     words.add_argument("--jobs", type=int, default=os.cpu_count(), help="boards at a time (default: one a CPU)")
     words.add_argument("--keep", action="store_true", help="go on where a run of the same programs was interrupted")
     chosen = words.parse_args()
+    if min(chosen.seeds, chosen.jobs) < 1:
+        words.error("--seeds and --jobs: at least 1")
     for file in (HYPERVISOR, HOST, MAKE_BUNDLE, SIMULATOR):
         if not file.exists():
-            sys.exit(f"bench-sched-hyp: there is no {file}: toolchain/build.sh sim bench-sched-hyp")
+            sys.exit(f"bench-sched-hyp: there is no {file}: build it first (toolchain/build.sh bench-sched-hyp)")
+    version = require_qemu()
     try:
         checks = check_measure()
         simulator = model(chosen.seeds, chosen.jobs)
         board = measure(chosen.seeds, chosen.keep, chosen.jobs)
     except Failed as error:
         sys.exit(f"bench-sched-hyp: {error}")
-    result = {"seeds": chosen.seeds, "figures": figures(board, simulator, checks), "board": summary(board), "simulator": summary(simulator)}
+    result = {"seeds": chosen.seeds, "qemu": version, "figures": figures(board, simulator, checks), "board": summary(board), "simulator": summary(simulator)}
     RESULT.write_text(json.dumps(result, indent=1) + "\n")
     print_tables(result)
     return 0
