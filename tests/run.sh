@@ -9,7 +9,7 @@ cd "$(dirname "$0")/.."
 step_form() { bash tests/form/check.sh; }
 step_toolchain() { tests/toolchain/check.sh; }
 step_unit() { ctest --test-dir build/pc-sanitize --output-on-failure --label-exclude 'e2e|qemu' -j 2; }
-step_hyp() { python3 tests/hyp/run.py; }
+step_hyp() { python3 tests/hyp/run.py && python3 tests/hyp/contend.py; }
 step_fuzz() { python3 tests/fuzz/run.py --short; }
 step_scx() { python3 tests/scx/run.py; }
 step_cloud() { ctest --test-dir build/pc --output-on-failure --label-regex 'e2e|qemu'; }
