@@ -35,11 +35,11 @@ QUIET = 0.02  # share of the PC's CPUs that others may take before the table say
 WORKLOADS = {
     # Eight senders and eight receivers, messages of 100 bytes over sockets: 16 processes that wake one another. Several times,
     # since one time takes twice as long as another, by how often they sleep.
-    "hackbench": ("for n in $(seq {}); do hackbench -g 1 -f 8 -l 8 >/dev/null && echo done; done", 4),
+    "hackbench": ("for n in $(seq {}); do hackbench -g 1 -f 8 -l 8 >/dev/null && echo done; done", 8),
     # One reads, four compress, one puts in order and writes, one digests, with short queues in between.
-    "pipeline": ("for n in $(seq {}); do cat /dev/shm/words; done | pigz -nm -p 4 -c | md5sum", 3),
+    "pipeline": ("for n in $(seq {}); do cat /dev/shm/words; done | pigz -nm -p 4 -c | md5sum", 8),
     # Four processes that share nothing and call nobody.
-    "free": ("for n in 1 2 3 4; do (i=0; while [ $i -lt {}000 ]; do i=$((i+1)); done) & done; wait; echo done", 6),
+    "free": ("for n in 1 2 3 4; do (i=0; while [ $i -lt {}000 ]; do i=$((i+1)); done) & done; wait; echo done", 20),
 }
 
 
