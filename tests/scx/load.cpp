@@ -3,7 +3,7 @@
 // both in turn.
 // Usage: scx-load PROCESSES THREADS MIX SECONDS [NAME]   MIX: hogs (all compute) or rests (half of them also sleep)
 //   NAME: what follows "CPU n/" (KVM); "-": threads with ordinary names
-//        scx-load occupy CPU: in real time, so that nobody else runs there; until it is killed
+//        scx-load occupy CPU: in real time, so that nobody else runs there, while sched_ext is enabled
 #include <pthread.h>
 #include <sched.h>
 #include <sys/wait.h>
@@ -13,6 +13,7 @@
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
+#include <fstream>
 #include <string>
 #include <string_view>
 #include <thread>
@@ -33,13 +34,22 @@ void work(int number, bool rests, std::string name, Clock::time_point until) {
   }
 }
 
+// Not a moment longer: sched_ext ends by way of RCU, whose thread may be among those that wait for this CPU.
+bool enabled() {
+  std::ifstream file("/sys/kernel/sched_ext/state");
+  std::string state;
+  return std::getline(file, state) && state == "enabled";
+}
+
 int occupy(int cpu) {
   cpu_set_t there;
   CPU_ZERO(&there);
   CPU_SET(static_cast<std::size_t>(cpu), &there);
   const sched_param first{.sched_priority = 1};
   if (sched_setaffinity(0, sizeof there, &there) != 0 || sched_setscheduler(0, SCHED_FIFO, &first) != 0) return 1;
-  for (volatile unsigned long rounds = 0;;) rounds = rounds + 1;
+  while (enabled()) {
+  }
+  return 0;
 }
 
 }  // namespace
