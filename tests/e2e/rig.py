@@ -322,7 +322,11 @@ class Rig(contextlib.AbstractContextManager):
     # ---- the command line tool ----
 
     def amphion(self, *words, check=True, limit_s=LIMIT_S) -> subprocess.CompletedProcess:
-        return run(AMPHION, "--phone", f"127.0.0.1:{self.control_port}", "--pki", self.pki, *words, check=check, limit_s=limit_s)
+        command = [AMPHION, "--phone", f"127.0.0.1:{self.control_port}", "--pki", self.pki, *words]
+        try:
+            return run(*command, check=check, limit_s=limit_s)
+        except RigError as error:
+            raise RigError(f"{error}\n{self.last_words()}") from None
 
     def ask(self, *words, limit_s=LIMIT_S) -> dict:
         """The last line of a command's --json output."""
@@ -349,7 +353,7 @@ class Rig(contextlib.AbstractContextManager):
                 answer = json.loads(line)
                 yield answer["progress"]["step"] if "progress" in answer else "answer"
             if process.wait() != 0:
-                raise RigError(f"{command} {name}: {line}{process.stderr.read()}")
+                raise RigError(f"{command} {name}: {line}{process.stderr.read()}\n{self.last_words()}")
 
     def console(self, name: str) -> "Console":
         return Console(self, name)
@@ -363,13 +367,16 @@ class Rig(contextlib.AbstractContextManager):
             if answer:
                 return answer
             if time.monotonic() > end:
-                raise RigError(f"waited {limit_s} s for {what}\n{seen()}\n--- phone ---\n{self._tail()}")
+                raise RigError(f"waited {limit_s} s for {what}\n{seen()}\n{self.last_words()}")
             time.sleep(0.1)  # between two looks, not for an event
 
-    def _tail(self) -> str:
-        with contextlib.suppress(OSError):
-            return "\n".join(self.phone_log().splitlines()[-40:])
-        return "(no log)"
+    def last_words(self) -> str:
+        """The end of what phone and cloud have said."""
+        words = []
+        for who, log in (("phone", self.phone_log), ("cloud", self.cloud_log)):
+            with contextlib.suppress(OSError):
+                words += [f"--- {who} ---", *log().splitlines()[-40:]]
+        return "\n".join(words)
 
 
 class Console(contextlib.AbstractContextManager):
