@@ -9,6 +9,7 @@
 #include <atomic>
 #include <cstdint>
 
+#include "sched/core/count.hpp"
 #include "sched/core/tree.hpp"
 
 namespace amphion::sched {
@@ -31,12 +32,12 @@ enum class Tag : uint32_t {
 };
 
 struct Statistics {  // of an entity; read by others at any time. Counts of 32 bits may wrap around
-  uint64_t run_ticks = 0;
-  uint64_t wait_ticks = 0;  // ready, but not running
-  uint32_t switches = 0;    // turns that began after another vCPU's
-  uint32_t moves = 0;       // to another CPU
-  uint32_t lends = 0;       // gave virtual time to a sibling
-  uint32_t debts = 0;       // got virtual time from a sibling
+  Count run_ticks;
+  Count wait_ticks;       // ready, but not running
+  uint32_t switches = 0;  // turns that began after another vCPU's
+  uint32_t moves = 0;     // to another CPU
+  uint32_t lends = 0;     // gave virtual time to a sibling
+  uint32_t debts = 0;     // got virtual time from a sibling
 };
 
 // Two cache lines: what a decision reads of others in the queue, and what it needs of the one that stops or starts.
@@ -55,15 +56,16 @@ struct alignas(64) Entity {
   uint32_t debt_link = none;
   bool away = false;  // posted, not arrived
 
-  uint64_t since = 0;                // when it became ready or began to run
+  uint64_t since = 0;                // when it began to wait
   uint64_t turn_ticks = 0;           // of its turn, as far as it has run
   uint64_t run_ticks_when_lent = 0;  // had run so long when it was given that
   Statistics statistics;
   uint32_t allowed = ~0u;  // CPUs, a bit each
   uint32_t arrival_link = none;
 
-  [[nodiscard]] Place place() const {
-    const uint32_t word = place_.load(std::memory_order_acquire);
+  // Relaxed: as a hint, where nothing else of it is read.
+  [[nodiscard]] Place place(std::memory_order order = std::memory_order_acquire) const {
+    const uint32_t word = place_.load(order);
     return {static_cast<uint8_t>(word), static_cast<Life>(word >> 8 & 0xff), static_cast<uint16_t>(word >> 16)};
   }
   void publish(Place place) {

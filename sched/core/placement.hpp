@@ -30,7 +30,7 @@ class Placement {
   [[nodiscard]] bool stacked(const Queue& queue, uint32_t id, bool spread) const;
 
   // `waker`: the CPU of who woke it, or none.
-  [[nodiscard]] uint32_t for_waking(uint32_t id, uint32_t waker, bool spread) const;
+  [[nodiscard]] Target for_waking(uint32_t id, uint32_t waker, bool spread) const;
   // Away from a sibling, or to a shorter queue; its own CPU if no other is better. It is out of its queue already.
   [[nodiscard]] Target after_turn(const Queue& queue, uint32_t id, bool spread) const;
   // The CPU with the most ready ones, `own` if none has more.
@@ -49,7 +49,7 @@ inline uint32_t Placement::cpus_of_siblings(uint32_t id) const {
   uint32_t cpus = 0;
   for (uint32_t sibling = first; sibling < first + entities_[id].siblings; ++sibling) {
     if (sibling == id) continue;
-    const Place place = entities_[sibling].place();
+    const Place place = entities_[sibling].place(std::memory_order_relaxed);
     if (place.life != Life::asleep) cpus |= 1u << place.cpu;
   }
   return cpus;
@@ -58,7 +58,7 @@ inline uint32_t Placement::cpus_of_siblings(uint32_t id) const {
 inline bool Placement::sibling_runs(uint32_t id) const {
   const uint32_t first = entities_[id].first_sibling;
   for (uint32_t sibling = first; sibling < first + entities_[id].siblings; ++sibling) {
-    if (sibling != id && entities_[sibling].place().life == Life::running) return true;
+    if (sibling != id && entities_[sibling].place(std::memory_order_relaxed).life == Life::running) return true;
   }
   return false;
 }
@@ -74,18 +74,18 @@ inline uint32_t Placement::least_loaded(uint32_t cpus, uint32_t own) const {
 }
 
 // Without spreading: where it was or where it was woken from, or where nothing runs.
-inline uint32_t Placement::for_waking(uint32_t id, uint32_t waker, bool spread) const {
+inline Target Placement::for_waking(uint32_t id, uint32_t waker, bool spread) const {
   const Entity& entity = entities_[id];
   const uint32_t own = entity.place().cpu, allowed = entity.allowed & all_cpus();
-  if (allowed == 1u << own) return own;
+  if (allowed == 1u << own) return {own, false};
   if (spread) {
-    const uint32_t free = allowed & ~cpus_of_siblings(id);
-    return least_loaded(free != 0 ? free : allowed, own);
+    const uint32_t taken = cpus_of_siblings(id), free = allowed & ~taken;
+    return {least_loaded(free != 0 ? free : allowed, own), (taken >> own & 1) != 0 && free != 0};
   }
   uint32_t best = (allowed >> own & 1) != 0 ? own : least_loaded(allowed, own);
   if (waker != none && (allowed >> waker & 1) != 0 && queues_[waker].load() < queues_[best].load()) best = waker;
   const uint32_t least = least_loaded(allowed, best);
-  return queues_[least].load() == 0 ? least : best;
+  return {queues_[least].load() == 0 ? least : best, false};
 }
 
 inline bool Placement::stacked(const Queue& queue, uint32_t id, bool spread) const {

@@ -9,6 +9,7 @@
 #pragma once
 
 #include <array>
+#include <span>
 #include <string_view>
 
 #include "sched/core/scheduler.hpp"
@@ -48,7 +49,7 @@ inline uint32_t not_too_far_ahead(Scheduler& scheduler, Queue& queue) {
   uint32_t slowest = none, most_before = 0;
   for (uint32_t sibling = entity.first_sibling; sibling < entity.first_sibling + entity.siblings; ++sibling) {
     const Entity& other = scheduler.entity(sibling);
-    const Place place = other.place();
+    const Place place = other.place(std::memory_order_relaxed);
     if (place.life != Life::queued || place.cpu == queue.cpu || place.ordinate <= most_before) continue;
     if (other.tag.load(std::memory_order_relaxed) != Tag::clean) continue;
     slowest = sibling;
@@ -77,7 +78,7 @@ inline uint32_t who_joins_a_sibling(Scheduler& scheduler, Queue& queue) {
   return none;
 }
 
-// With two, one has just run and the other's turn has come.
+// With two, mostly, one has just run and the other's turn has come.
 inline uint32_t joins_or_not_too_far_ahead(Scheduler& scheduler, Queue& queue) {
   const uint32_t joins = queue.tree.size() > 2 ? who_joins_a_sibling(scheduler, queue) : none;
   return joins != none ? joins : not_too_far_ahead(scheduler, queue);
@@ -94,8 +95,9 @@ inline constexpr Policy sbco{"sbco", true, policy_detail::joins_or_not_too_far_a
 inline constexpr std::array<const Policy*, 5> policies{&dft, &bal, &procco, &cpuco, &sbco};
 
 // Null: there is none of that name.
-[[nodiscard]] constexpr const Policy* policy_named(std::string_view name) {
-  for (const Policy* policy : policies) {
+[[nodiscard]] constexpr const Policy* policy_named(std::string_view name,
+                                                   std::span<const Policy* const> among = policies) {
+  for (const Policy* policy : among) {
     if (policy->name == name) return policy;
   }
   return nullptr;

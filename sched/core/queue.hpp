@@ -18,27 +18,30 @@ struct EntityNodes {
   Node& operator()(uint32_t id) const { return entities[id].node; }
 };
 
-struct QueueStatistics {
-  uint64_t decisions = 0;
-  uint64_t switches = 0;
-  uint64_t far = 0;  // a sibling was too far behind: one debt each
-  uint64_t debts_applied = 0;
-  uint64_t stackings_avoided = 0;  // moved away from a sibling
-  uint64_t pushed = 0;             // moved to another CPU
-  uint64_t wait_ticks = 0;         // of all entities that were ready here, but not running
+struct QueueStatistics {  // read by others at any time
+  Count decisions;
+  Count switches;
+  Count far;  // a sibling was too far behind: one debt each
+  Count debts_applied;
+  Count stackings_avoided;  // moved away from a sibling
+  Count pushed;             // moved to another CPU
+  Count wait_ticks;         // of all entities that were ready here, but not running
 };
+
+inline constexpr uint32_t unlimited_vt = ~0u;
 
 struct Queue {
   constexpr Queue(uint8_t cpu_number, std::span<Entity> entities) : cpu(cpu_number), tree(EntityNodes{entities}) {}
 
   const uint8_t cpu;
   Tree<EntityNodes> tree;
-  uint32_t running = none;       // not in the tree
-  bool keep_running = false;     // `running` is ready
-  uint32_t preferred = none;     // goes next if it is not too far ahead
-  uint32_t turn_most_vt = none;  // what `running`'s turn may cost, if that is less than turn_vt
-  bool yielded = false;          // `running` has nothing useful to do before others have run
-  bool anew = false;             // somebody became ready since the turn began
+  uint32_t running = none;               // not in the tree
+  bool keep_running = false;             // `running` is ready
+  uint32_t preferred = none;             // goes next if it is not too far ahead
+  uint32_t turn_most_vt = unlimited_vt;  // what `running`'s turn may cost, if that is less than turn_vt
+  bool yielded = false;                  // `running` has nothing useful to do before others have run
+  bool anew = false;                     // somebody became ready since the turn began
+  uint64_t anew_vt = 0;                  // if so: the least of their virtual run times
   uint32_t ran_last = none;
   uint64_t minimum_vt = 0;       // what the queue has reached; never goes back
   uint32_t weight = 0;           // sum of all ready entities'

@@ -8,9 +8,8 @@
 //
 // What it promises, and why (docs/scheduling.md has the bounds):
 // - Nobody starves. Whoever runs pays at least half of it itself, for it borrows only half a turn for each whole one,
-// so
-//   all others' keys pass that of one that waits. Passed over is only who lends, once before its turn; a wake-up, a
-//   preference and a co-scheduler's force put nobody further ahead than a bounded virtual time.
+//   so all others' keys pass that of one that waits. Who lends is passed over once before its turn; who joins a
+//   sibling, a wake-up, a preference and a co-scheduler's force put nobody further ahead than a bounded virtual time.
 // - What one lends another receives, once: a debt has one owner at a time (Tag), and follows its vCPU.
 // - Virtual time may wrap around: only differences count.
 #pragma once
@@ -141,7 +140,7 @@ class Scheduler {
   void publish(Queue& queue);
 
   // Placement.
-  [[nodiscard]] bool move_away(Queue& queue, uint32_t id);
+  void move(Queue& queue, uint32_t id, const Target& to);
   // Rare: pick() keeps its registers for the rest.
   [[gnu::cold]] void answer_wishes(Queue& queue, uint64_t now);
   [[gnu::cold]] void look_for_work(Queue& queue);
@@ -195,6 +194,7 @@ inline void Scheduler::group(uint32_t first, uint32_t count) {
     entities_[id].first_sibling = first;
     entities_[id].siblings = count;
     entities_[id].statistics = {};
+    entities_[id].run_ticks_when_lent = 0;
   }
 }
 
@@ -211,7 +211,9 @@ inline void Scheduler::erase(Queue& queue, uint32_t id) {
 }
 
 inline void Scheduler::enqueue(Queue& queue, uint32_t id, uint64_t now) {
+  const uint64_t key = entities_[id].node.key;
   queue.weight += weight(entities_[id]);
+  if (!queue.anew || before(key, queue.anew_vt)) queue.anew_vt = key;
   queue.anew = true;
   insert(queue, id, now);
   ready_changed(queue);
@@ -320,12 +322,9 @@ inline void Scheduler::publish(Queue& queue) {
 // ---- placement
 
 // It is out of its queue already.
-inline bool Scheduler::move_away(Queue& queue, uint32_t id) {
-  const Target to = placement_.after_turn(queue, id, policy().spread);
-  if (to.cpu == queue.cpu) return false;
+inline void Scheduler::move(Queue& queue, uint32_t id, const Target& to) {
   if (to.leaves_sibling) ++queue.statistics.stackings_avoided;
   post(queue, id, to.cpu);
-  return true;
 }
 
 // One of the last goes to each CPU that has nothing to do.
@@ -371,11 +370,11 @@ inline void Scheduler::wake(uint32_t id, uint64_t now, uint32_t waker) {
     return;
   }
   if (queue.running == id) queue.running = none;
-  const uint32_t cpu = placement_.for_waking(id, waker, policy().spread);
-  if (cpu == queue.cpu) {
+  const Target to = placement_.for_waking(id, waker, policy().spread);
+  if (to.cpu == queue.cpu) {
     enqueue(queue, id, now);
   } else {
-    post(queue, id, cpu);
+    move(queue, id, to);
   }
 }
 
@@ -466,14 +465,13 @@ inline bool Scheduler::may_be_forced(const Queue& queue, uint32_t id) const {
 
 inline bool Scheduler::goes_on(const Queue& queue, uint32_t forced) const {
   if (!queue.keep_running) return false;
-  const uint32_t first = queue.tree.first();
-  if (first == none) return true;
+  if (queue.tree.size() == 0) return true;
   if (forced != none || queue.preferred != none || queue.yielded) return false;
   const Entity& running = entities_[queue.running];
   if (running.turn_ticks >= turn_length(queue)) return false;
   if (!queue.anew) return true;  // who is behind was so when this turn began
   const uint64_t grain = tuning_.granularity_ticks.load(std::memory_order_relaxed) / grains_in_granularity;
-  return !before(entities_[first].node.key + grain, running.node.key);
+  return !before(queue.anew_vt + grain, running.node.key);
 }
 
 inline void Scheduler::put_back(Queue& queue, uint64_t now) {
@@ -481,7 +479,9 @@ inline void Scheduler::put_back(Queue& queue, uint64_t now) {
   queue.running = none;
   if (id == none || !queue.keep_running) return;
   queue.keep_running = false;
-  if (!move_away(queue, id)) return insert(queue, id, now);
+  const Target to = placement_.after_turn(queue, id, policy().spread);
+  if (to.cpu == queue.cpu) return insert(queue, id, now);
+  move(queue, id, to);
   queue.weight -= weight(entities_[id]);
   ready_changed(queue);
 }
@@ -489,7 +489,7 @@ inline void Scheduler::put_back(Queue& queue, uint64_t now) {
 inline uint32_t Scheduler::choose(Queue& queue, uint32_t forced) {
   const uint32_t preferred = queue.preferred;
   queue.preferred = none;
-  queue.turn_most_vt = none;
+  queue.turn_most_vt = unlimited_vt;
   if (forced != none) return forced;
   if (preferred == none) return policy().choose(*this, queue);
   queue.turn_most_vt = queue.turn_vt.load(std::memory_order_relaxed) / short_turns_in_turn;
@@ -506,6 +506,7 @@ inline bool Scheduler::may_be_adjusted_again(const Entity& entity) {
 
 inline void Scheduler::begin_turn(Queue& queue, uint32_t id, uint64_t now) {
   Entity& entity = entities_[id];
+  ++queue.statistics.decisions;
   erase(queue, id);
   has_waited(queue, entity, now);
   entity.turn_ticks = 0;
@@ -513,7 +514,7 @@ inline void Scheduler::begin_turn(Queue& queue, uint32_t id, uint64_t now) {
   queue.keep_running = true;
   entity.publish({queue.cpu, Life::running, 0});
   if (may_be_adjusted_again(entity)) entity.set_tag(Tag::clean);
-  if (id != queue.ran_last) {
+  if (id != queue.ran_last || entity.statistics.switches == 0) {
     queue.ran_last = id;
     ++entity.statistics.switches;
     ++queue.statistics.switches;
@@ -544,7 +545,6 @@ inline Turn Scheduler::pick(uint32_t cpu, uint64_t now) {
   }
   if (!may_be_preferred(queue, queue.preferred)) queue.preferred = none;
   if (goes_on(queue, forced)) return rest_of_turn(queue);
-  ++queue.statistics.decisions;
   advance(queue);
   put_back(queue, now);
   queue.anew = queue.yielded = false;

@@ -16,12 +16,8 @@ inline constexpr sched::Policy sbco_text{"sbco-text", true, sched::policy_detail
 inline constexpr std::array<const sched::Policy*, 6> policies{&sched::dft,   &sched::bal,  &sched::procco,
                                                               &sched::cpuco, &sched::sbco, &sbco_text};
 
-// Null: there is none of that name.
 [[nodiscard]] constexpr const sched::Policy* policy_named(std::string_view name) {
-  for (const sched::Policy* policy : policies) {
-    if (policy->name == name) return policy;
-  }
-  return nullptr;
+  return sched::policy_named(name, policies);
 }
 
 }  // namespace amphion::sim

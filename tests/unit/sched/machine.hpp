@@ -107,7 +107,7 @@ class Machine : public Parts {
     return time;
   }
   [[nodiscard]] uint64_t far() { return sum(&QueueStatistics::far); }
-  [[nodiscard]] uint64_t sum(uint64_t QueueStatistics::*figure) {
+  [[nodiscard]] uint64_t sum(Count QueueStatistics::*figure) {
     uint64_t result = 0;
     for (uint32_t cpu = 0; cpu < cpus_; ++cpu) result += queue(cpu).statistics.*figure;
     return result;

@@ -29,7 +29,8 @@ struct NaiveEntity {
 struct NaiveQueue {
   std::vector<uint32_t> waiting;  // by key
   std::optional<uint32_t> running, ran_last, preferred, forced, published_to;
-  bool keep = false, yielded = false, anew = false;
+  bool keep = false, yielded = false;
+  std::optional<int64_t> anew;  // the least key of those that became ready since the turn began
   std::optional<int64_t> most;  // what the turn may cost at most
   int64_t reached = 0;
   int64_t turn = 0;
@@ -179,7 +180,7 @@ class Naive {
     NaiveQueue& q = queues[cpu];
     entities[id].life = Life::queued;
     entities[id].cpu = cpu;
-    q.anew = true;
+    q.anew = std::min(entities[id].key, q.anew.value_or(entities[id].key));
     insert(q, id);
     resize(q);
   }
@@ -269,7 +270,7 @@ class Naive {
     if (!q.keep) return false;
     if (q.waiting.empty()) return true;
     if (forced || q.preferred || q.yielded || entities[*q.running].used >= length_of_turn(q)) return false;
-    return !q.anew || entities[*q.running].key <= entities[q.waiting.front()].key + settings.granularity / 4;
+    return !q.anew || entities[*q.running].key <= *q.anew + settings.granularity / 4;
   }
 
   [[nodiscard]] bool moved_away(uint32_t cpu, uint32_t id) {
@@ -309,7 +310,8 @@ class Naive {
       }
     }
     q.running.reset();
-    q.anew = q.yielded = false;
+    q.anew.reset();
+    q.yielded = false;
     if (!q.waiting.empty()) begin(cpu, next(cpu, forced));
     publish(q);
     if (!q.running) wish(cpu);

@@ -199,29 +199,52 @@ TEST(Joining, EndsTwoThirdsOfATurnAheadOfTheFirst) {
   EXPECT_EQ(pick(0).id, 6u);  // 0 is more than half a turn ahead of it now
 }
 
-// The largest difference of instances' run time in any window. The dissertation has at most 25 ms; with four CPUs and a
-// queue of four, a turn of 5 ms, that is how far instances may be apart in one round.
-TEST_P(Promises, InstancesGetTheSameWithin25Ms) {
-  constexpr uint32_t cpus = 4, instances = 4;
+// The first of the queue is behind who joins a sibling anyway: only who wakes counts.
+TEST(Joining, GoesOnIfWhoWakesIsNotBehind) {
+  constexpr uint32_t turn = 5 * ms;  // four on CPU 0 in the end
+  Parts parts(2, 6);
+  for (uint32_t id = 0; id < 6; ++id) {
+    const uint32_t first = id < 2 ? 0 : id;
+    parts.scheduler.create(id, first, id < 2 ? 2 : 1, static_cast<uint8_t>(id == 1), 0, id == 1 ? 2u : 1u);
+  }
+  const auto pick = [&](uint32_t cpu) { return parts.scheduler.pick(cpu, 0); };
+  for (const uint32_t id : {1u, 0u, 2u, 3u}) parts.scheduler.wake(id, 0);
+  ASSERT_EQ(pick(1).id, 1u);
+  parts.scheduler.charge(0, turn / 2);
+  ASSERT_EQ(pick(0).id, 0u);
+  parts.scheduler.charge(4, 2 * turn);  // somebody worked for it
+  parts.scheduler.wake(4, 0);
+  EXPECT_EQ(pick(0).id, 0u);
+  parts.scheduler.wake(5, 0);
+  EXPECT_NE(pick(0).id, 0u);
+}
+
+// The largest difference of instances' run time in windows that begin anywhere. With four CPUs and a queue of four, a
+// turn of 5 ms, instances may be 20 ms apart in one round; one on loan makes it 30.
+TEST_P(Promises, InstancesGetTheSameWithin30Ms) {
+  constexpr uint32_t cpus = 4, instances = 4, in_second = 125;
   Machine machine(cpus, cpus * instances);
   machine.tuning.policy = GetParam();
   for (uint32_t vm = 0; vm < instances; ++vm) machine.instance(vm * cpus, cpus);
+  std::array<bool, cpus * instances> begun{};
+  machine.burst = [&](uint32_t id) { return std::exchange(begun[id], true) ? ~uint64_t{0} : 1; };
+  machine.sleep = [&](uint32_t id) { return id / cpus * 3 * ms + 1; };  // they do not begin at once
   machine.start();
-  std::vector<std::array<uint64_t, instances>> at;  // each second
-  for (uint32_t now = 1; now <= 130; ++now) {
-    ASSERT_NO_FATAL_FAILURE(machine.run_until(now * second));
+  std::vector<std::array<uint64_t, instances>> at;
+  for (uint32_t now = in_second; now <= 130 * in_second; ++now) {
+    ASSERT_NO_FATAL_FAILURE(machine.run_until(now * second / in_second));
     std::array<uint64_t, instances> sums{};
     for (uint32_t id = 0; id < cpus * instances; ++id) sums[id / cpus] += machine.run_time(id);
     at.push_back(sums);
   }
   for (const size_t window : {1u, 5u, 120u}) {
     uint64_t lag = 0;
-    for (size_t begin = 0; begin + window < at.size(); ++begin) {
+    for (size_t begin = 0, end = window * in_second; end < at.size(); ++begin, ++end) {
       std::array<uint64_t, instances> got{};
-      for (size_t vm = 0; vm < instances; ++vm) got[vm] = at[begin + window][vm] - at[begin][vm];
+      for (size_t vm = 0; vm < instances; ++vm) got[vm] = at[end][vm] - at[begin][vm];
       lag = std::max(lag, *std::max_element(got.begin(), got.end()) - *std::min_element(got.begin(), got.end()));
     }
-    EXPECT_LE(lag, 25 * ms) << window << " s";
+    EXPECT_LE(lag, 30 * ms) << window << " s";
   }
 }
 
