@@ -45,10 +45,7 @@ Machine::Machine(const Scenario& scenario, const sched::Policy& policy, uint64_t
     sampled_.push_back({.name = spec.name, .vcpus = spec.vcpus, .measured = spec.measured});
     sampled_.back().distances.resize(1);
   }
-  double stride_s = 0;
-  for (const double window : scenario.windows_s) stride_s = stride_s == 0 ? window : std::min(stride_s, window);
-  stride_ns_ = static_cast<uint64_t>(stride_s * static_cast<double>(second));
-  run_history_.resize(stride_ns_ == 0 ? 0 : guests_.size());
+  run_history_.resize(scenario.windows_s.empty() ? 0 : guests_.size());
   set({.at = scenario.sample_ns, .kind = Timer::Kind::sample});
 }
 
@@ -242,7 +239,7 @@ uint64_t Machine::run_ns(const Guest& guest) const {
 void Machine::sample() {
   for (size_t i = 0; i < guests_.size(); ++i) {
     if (guests_[i]->spec().vcpus > 1 && !guests_[i]->finished()) sample_distance(*guests_[i], sampled_[i]);
-    if (stride_ns_ != 0 && guests_[i]->spec().vcpus > 1 && now_ / stride_ns_ > run_history_[i].size()) {
+    if (!run_history_.empty() && guests_[i]->spec().vcpus > 1 && now_ >= 2 * begin_within_ns) {
       run_history_[i].push_back(run_ns(*guests_[i]));
     }
   }
@@ -279,8 +276,11 @@ void Machine::sample_distance(const Guest& guest, InstanceResult& result) const 
 
 Lag Machine::lag(double window_s) const {
   Lag out{.window_s = window_s};
-  const auto width =
-      static_cast<size_t>(std::lround(window_s * static_cast<double>(second) / static_cast<double>(stride_ns_)));
+  const auto width = static_cast<size_t>(
+      std::lround(window_s * static_cast<double>(second) / static_cast<double>(scenario_.sample_ns)));
+  const auto shortest = *std::min_element(scenario_.windows_s.begin(), scenario_.windows_s.end());
+  const auto every = static_cast<size_t>(
+      std::lround(shortest * static_cast<double>(second) / static_cast<double>(scenario_.sample_ns)));
   size_t length = ~size_t{0};
   for (const auto& history : run_history_) {
     if (!history.empty()) length = std::min(length, history.size());
@@ -294,6 +294,8 @@ Lag Machine::lag(double window_s) const {
       most = std::max(most, ran);
     }
     const double lag_ms = static_cast<double>(most - least) / static_cast<double>(ms);
+    out.anywhere_ms = std::max(out.anywhere_ms, lag_ms);
+    if (at % every != 0) continue;
     out.maximal_ms = std::max(out.maximal_ms, lag_ms);
     out.mean_ms += lag_ms;
     ++out.positions;

@@ -28,11 +28,13 @@ struct InstanceResult {
   GuestStatistics guest{};
 };
 
+// The largest difference of two instances' run time in a window.
 struct Lag {
   double window_s = 0;
-  double maximal_ms = 0;  // of all positions of the window, largest difference of two instances' run time
+  double maximal_ms = 0;  // of windows that begin every shortest window
   double mean_ms = 0;
   uint64_t positions = 0;
+  double anywhere_ms = 0;  // the maximum of windows that begin at any sample
 };
 
 struct Result {
@@ -122,8 +124,7 @@ class Machine final : public Host {
   uint64_t timers_set_ = 0;
   uint64_t now_ = 0;
   std::vector<InstanceResult> sampled_;
-  uint64_t stride_ns_ = 0;                          // of the history below
-  std::vector<std::vector<uint64_t>> run_history_;  // run time of each guest with vCPUs, every stride
+  std::vector<std::vector<uint64_t>> run_history_;  // run time of each guest with vCPUs, at each sample
 };
 
 }  // namespace amphion::sim

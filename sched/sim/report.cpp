@@ -60,7 +60,8 @@ ordered_json json_of(const Result& result) {
     out["lags"].push_back({{"window_s", lag.window_s},
                            {"maximal_ms", lag.maximal_ms},
                            {"mean_ms", lag.mean_ms},
-                           {"positions", lag.positions}});
+                           {"positions", lag.positions},
+                           {"anywhere_ms", lag.anywhere_ms}});
   }
   return out;
 }
@@ -93,8 +94,9 @@ std::string to_text(const std::vector<Result>& results) {
                        result.policy, result.seed, length_s, result.switches, result.moves, result.far, result.debts,
                        result.complete ? "" : "; NOT FINISHED within limit_s");
     for (const Lag& lag : result.lags) {
-      out += fmt::format("{:<7} {:>5} lag in {:g} s: at most {:.2f} ms, mean {:.2f} ms, {} windows\n", result.policy,
-                         result.seed, lag.window_s, lag.maximal_ms, lag.mean_ms, lag.positions);
+      out += fmt::format(
+          "{:<7} {:>5} lag in {:g} s: at most {:.2f} ms, mean {:.2f} ms, {} windows; anywhere at most {:.2f} ms\n",
+          result.policy, result.seed, lag.window_s, lag.maximal_ms, lag.mean_ms, lag.positions, lag.anywhere_ms);
     }
   }
   return out;

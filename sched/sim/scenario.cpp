@@ -327,6 +327,10 @@ std::variant<Scenario, std::string> parse(const std::string& text, const std::fi
   if (out.granularity_ns < 1000) object.complain("granularity_ms", "must be at least 0.001");
   if (out.guest_slice_ns < 1000) object.complain("guest_slice_ms", "must be at least 0.001");
   if (out.sample_ns < 1000) object.complain("sample_ms", "must be at least 0.001");
+  for (const double window : out.windows_s) {
+    if (window * second < static_cast<double>(out.sample_ns))
+      object.complain("windows_s", "must be at least sample_ms");
+  }
   check(object, out);
   object.finish();
   if (!error.empty()) return file.string() + ": " + error;

@@ -34,6 +34,7 @@ TEST(Scenario, AMistakeGivesOneLineThatSaysWhereAndWhat) {
       {R"({ "alpha": "x" })", "alpha: must be a number"},
       {R"({ "latency_ms": 0 })", "latency_ms: must be at least"},
       {R"({ "windows_s": [0] })", "windows_s: must be numbers"},
+      {R"({ "windows_s": [0.5], "sample_ms": 600 })", "windows_s: must be at least sample_ms"},
       {R"({ "instances": {} })", "instances: must be a list"},
       {R"({ "instances": [ {} ] })", "instances[0].workload: is missing"},
       {R"({ "instances": [ { "workload": "none.json" } ] })", "instances[0].workload: cannot read"},
