@@ -141,6 +141,7 @@ std::vector<InstanceConfig> parse_instances(const json& list, const std::string&
   for (std::size_t i = 0; i < list.size(); ++i) {
     const std::string where = path + "[" + std::to_string(i) + "]";
     all.push_back(parse_instance(Section(list[i], where + ".")));
+    if (!valid_new_name(all.back().name)) throw ConfigError(where + ".name: must be " + std::string(name_rule));
     const auto same = [&](const InstanceConfig& other) { return other.name == all.back().name; };
     if (std::count_if(all.begin(), all.end(), same) > 1) {
       throw ConfigError(where + ".name: \"" + all.back().name + "\" is there twice");
@@ -228,9 +229,10 @@ InstanceConfig changed_instance(const InstanceConfig& now, const json& wishes) {
 bool valid_instance_name(std::string_view name) {
   const auto letter = [](char c) { return c >= 'a' && c <= 'z'; };
   const auto good = [&](char c) { return letter(c) || (c >= '0' && c <= '9') || c == '-'; };
-  return !name.empty() && name.size() <= 32 && letter(name.front()) && std::all_of(name.begin(), name.end(), good) &&
-         name != host_instance;
+  return !name.empty() && name.size() <= 32 && letter(name.front()) && std::all_of(name.begin(), name.end(), good);
 }
+
+bool valid_new_name(std::string_view name) { return valid_instance_name(name) && name != host_instance; }
 
 Config parse_config(std::string_view text, const std::string& file) {
   if (text.size() > max_config_bytes) throw ConfigError(file + ": is larger than 256 KiB; is this a configuration?");

@@ -71,12 +71,13 @@ inline constexpr std::size_t max_cmdline_bytes = 1024;
 // The same for an instance that is there: only what it gets here, bound_mib and vcpus_allowed.
 [[nodiscard]] InstanceConfig changed_instance(const InstanceConfig& now, const nlohmann::json& wishes);
 
-// What the phone's own Linux is called in statistics; no instance may be called so.
+// What the phone's own Linux is called in statistics; no new instance may be called so.
 inline constexpr std::string_view host_instance = "host";
 
 // A name is 1..32 of a-z 0-9 - and begins with a letter: it becomes a folder, a host name and an argument.
 inline constexpr std::string_view name_rule =
     "1 to 32 of a-z, 0-9 and '-', beginning with a letter; host is the phone's own Linux";
 [[nodiscard]] bool valid_instance_name(std::string_view name);
+[[nodiscard]] bool valid_new_name(std::string_view name);
 
 }  // namespace amphion::phoned

@@ -36,7 +36,7 @@ InstanceList::Allow Phone::fits(const std::string& name, std::uint64_t bound_byt
 
 json Phone::create(const Request& request, const Progress& progress) {
   const std::string& name = request.instance;
-  if (!valid_instance_name(name)) {
+  if (!valid_new_name(name)) {
     throw CommandError("\"" + name + "\" is no name for an instance: " + std::string(name_rule));
   }
   InstanceEntry entry;

@@ -88,7 +88,7 @@ class Slot {
   // The owner's commands; block until done. Throw CommandError, and the instance is as before then, but where
   // switch_on, reset and restore say that it does not start.
   [[nodiscard]] nlohmann::json switch_on();
-  // Its guest is asked by the power key, and waited for; `force`: as if its power were cut.
+  // Its guest is asked by the power key, again and again, and waited for; `force`: as if its power were cut.
   [[nodiscard]] nlohmann::json switch_off(bool force, const ProgressSink& progress);
   [[nodiscard]] nlohmann::json reset();  // off and on, as if its power were cut
   // vCPUs at once as far as its guest takes them up; memory from its next start. `allow` judges the others' memory.

@@ -109,7 +109,8 @@ json Slot::switch_off(bool force, const ProgressSink& progress) {
 bool Slot::ask_off(const ProgressSink& progress) {
   spdlog::info("{}: is asked to switch itself off", name());
   const auto begun = link::Clock::now();
-  const auto until = link::in(services_.off_patience);
+  const auto until = begun + services_.off_patience;
+  const auto last_ask = begun + services_.off_patience * 2 / 3;  // who hears it has time to obey
   auto ask_at = begun;
   std::unique_lock lock(mutex_);
   while (state_ == SlotState::stopping && !ending_ && link::Clock::now() < until) {
@@ -117,6 +118,7 @@ bool Slot::ask_off(const ProgressSink& progress) {
     if (link::Clock::now() >= ask_at) {
       keys(power_key());
       ask_at = link::in(services_.off_again);
+      if (ask_at > last_ask) ask_at = until;
     }
     const auto since = std::chrono::duration_cast<std::chrono::milliseconds>(link::Clock::now() - begun);
     progress({{"step", "switching off"}, {"total_ms", since.count()}});

@@ -71,6 +71,8 @@ TEST(Config, NamesWhatIsWrong) {
               "c.json: instances[0].open_to: must be a list of instances' names");
   EXPECT_EQ(error_of(R"({"instances": [{"name": "a", "kernel": "k"}, {"name": "a", "kernel": "k"}]})"),
             "c.json: instances[1].name: \"a\" is there twice");
+  EXPECT_EQ(error_of(R"({"instances": [{"name": "host", "kernel": "k"}]})"),
+            "c.json: instances[0].name: must be " + std::string(name_rule));
 }
 
 TEST(Config, ANewInstanceIsTheTemplateWithItsOwnersWishes) {

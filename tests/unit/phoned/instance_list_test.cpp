@@ -73,6 +73,15 @@ TEST(InstanceList, EverythingOfAnEntryIsKept) {
   EXPECT_EQ(back->snapshot("cut off"), nullptr) << "it is not whole";
 }
 
+// From before the name was the phone's own Linux's.
+TEST(InstanceList, OneNamedHostIsKept) {
+  link::MemoryFiles files;
+  InstanceList list(files, file);
+  ASSERT_TRUE(list.open({}).ok());
+  ASSERT_TRUE(list.add(entry("host"), anybody).ok());
+  EXPECT_EQ(stored(files), std::vector<std::string>{"host"});
+}
+
 TEST(InstanceList, NumbersAreTheLowestThatAreFree) {
   link::MemoryFiles files;
   InstanceList list(files, file);
