@@ -18,6 +18,7 @@
 #include "phone-side/instance/linux_hypervisor.hpp"
 #include "phone-side/phoned/confined_instance.hpp"
 #include "phone-side/phoned/crash_log.hpp"
+#include "phone-side/phoned/fault_report.hpp"
 #include "phone-side/phoned/phone.hpp"
 #include "phone-side/phoned/watchdog.hpp"
 
@@ -174,6 +175,7 @@ int main(int argc, char** argv) {
     return app.exit(error) == 0 ? 0 : 2;
   }
   set_up_log(options.verbose);
+  phoned::report_faults();
   try {
     return run(options);
   } catch (const std::exception& error) {
