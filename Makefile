@@ -39,7 +39,7 @@ fuzz: build ## hostile guests and hostile bytes with new seeds: FUZZ_MINUTES=10 
 bench: build ## the figures: build/bench/handoff.json and a table
 	@python3 tests/bench/handoff.py
 
-bench-hyp: build ## what the hypervisor costs beside Xen, in instructions: build/bench/hyp.json and tables (12 min)
+bench-hyp: build ## what the hypervisor costs beside Xen, in instructions: build/bench/hyp.json and tables (10 min)
 	@toolchain/bench.sh
 	@toolchain/build.sh test-module bench-load
 	@python3 tests/bench/hyp.py

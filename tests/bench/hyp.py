@@ -18,6 +18,7 @@ import struct
 import subprocess
 import sys
 import time
+from collections.abc import Iterable
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cache" / "amphion"))
@@ -47,7 +48,6 @@ LIMIT_S = 900  # says "it hangs", never "it is slow"
 
 ALL = "operations,openssl,hackbench,sleep,kernel,serial,console"
 QUIET_ALL = "operations,openssl,hackbench,sleep,kernel"  # no consoles: what stands beside says nothing either
-UNPRIVILEGED = "operations,sleep"  # of which worst_ratio is
 
 # name, unit, to reach, Xen and Xvisor as measured earlier (HYP-FACTS; None: not measured), what it is
 FIGURES = [
@@ -71,9 +71,11 @@ FIGURES = [
     ("code_lines", "lines", 8000, None, None, "hyp/, sched/core/ and board/, neither blank nor comment"),
     ("boot_ms", "ms", 10, 263.4, None, "reset to the host's first instruction, without checking and copying the bundle"),
     ("boot_whole_ms", "ms", None, None, None, "the same with both, bundle of the usual size"),
-    ("worst_ratio", "ratio", 1.005, 1.096, 1.251, "unprivileged operations, instance over bare machine; of each the median of five layouts of memory"),
-    ("worst_ratio_of_a_layout", "ratio", None, None, None, "the same, worst of all layouts"),
-    ("host_worst_ratio", "ratio", None, None, None, "the same, host instance over bare machine"),
+    ("operations", "number", None, None, None, "unprivileged operations, of which the next rows show the worst"),
+    ("worst_ratio", "ratio", 1.005, None, None, "instance over bare machine; of each operation the median of five layouts of memory"),
+    ("worst_ratio_one_layout", "ratio", 1.005, 1.096, 1.251, "the same in the first layout only, as of Xen's domU and of Xvisor"),
+    ("worst_ratio_any_layout", "ratio", None, None, None, "the same, worst of the five layouts"),
+    ("host_worst_ratio", "ratio", None, None, None, "host instance over bare machine, one layout (Xen: dom0's)"),
     ("shifted_worst_ratio", "ratio", None, None, None, "bare machine with other layouts of memory over bare machine, worst: what layout alone does"),
     ("not_repeated", "values", 0, None, None, "values of the two set-ups that were run twice and differ"),
 ]
@@ -119,7 +121,9 @@ def run(name: str, machine: str, *words, until: str | None = None) -> str:
     return text
 
 
-def linux_values(text: str) -> dict[str, float]:
+def linux_values(name: str, text: str) -> dict[str, float]:
+    if "bench ends" not in text:
+        raise Failed(f"{name} has not come to its end, see {OUT / name}.log")
     return {name: float(value) for name, value in re.findall(r"value (\w+) ([\d.]+)", text)}
 
 
@@ -160,18 +164,18 @@ def on_bare_machine(name: str, load: str, mib: int = GUEST_MIB) -> dict[str, flo
     for file, address in ((KERNEL, kernel_at), (tree, tree_at), (initrd, initrd_at)):
         words += ["-device", f"loader,file={file},addr={address:#x},force-raw=on"]
     words += ["-device", f"loader,file={start},addr={START:#x},cpu-num=0,force-raw=on"]
-    return linux_values(run(name, "virtualization=off", "-m", str(mib), *words))
+    return linux_values(name, run(name, "virtualization=off", "-m", str(mib), *words))
 
 
 def in_host(name: str, load: str) -> dict[str, float]:
     """The host instance itself, in as much memory as the others have."""
     words = f"console=ttyAMA0 mem={GUEST_MIB}M {GUEST_WORDS} bench={load}"
-    return linux_values(board(name, bundle(OUT / f"{name}.bundle", KERNEL, OUT / "load.cpio", words)))
+    return linux_values(name, board(name, bundle(OUT / f"{name}.bundle", KERNEL, OUT / "load.cpio", words)))
 
 
 def in_instance(name: str, load: str, beside: str = "", vcpus: int = 1, mib: int = GUEST_MIB) -> dict[str, float]:
     words = f"{HOST_WORDS} vcpus={vcpus} mib={mib} load={load}" + (f" beside={beside}" if beside else "")
-    return linux_values(board(name, bundle(OUT / f"{name}.bundle", KERNEL, OUT / "host.cpio.lz4", words)))
+    return linux_values(name, board(name, bundle(OUT / f"{name}.bundle", KERNEL, OUT / "host.cpio.lz4", words)))
 
 
 def xen_domain(load: str, vcpus: int = 1) -> tuple[str, dict[str, str]]:
@@ -207,7 +211,7 @@ def under_xen(name: str, dom0: str | None, *domains, until: str | None = None) -
     words = ["-m", "1024", "-kernel", XEN, "-dtb", tree]
     for _, file, at in files:
         words += ["-device", f"loader,file={file},addr={at:#x},force-raw=on"]
-    return linux_values(run(name, "virtualization=on", *words, until=until))
+    return linux_values(name, run(name, "virtualization=on", *words, until=until))
 
 
 # Without a dom0 nobody switches the board off when a domain has ended.
@@ -229,9 +233,10 @@ SETUPS = {
     "alone-again": lambda: in_instance("alone-again", ALL),
 }
 for other in OTHER_MIB:
-    SETUPS[f"bare-{other}"] = lambda mib=other: on_bare_machine(f"bare-{mib}", UNPRIVILEGED, mib)
-    SETUPS[f"alone-{other}"] = lambda mib=other: in_instance(f"alone-{mib}", UNPRIVILEGED, mib=mib)
-COLUMNS = ["shifted", "host", "alone", "idle", "busy", "dom0", "domU"]  # as ratios to bare
+    SETUPS[f"bare-{other}"] = lambda mib=other: on_bare_machine(f"bare-{mib}", ALL, mib)
+    SETUPS[f"alone-{other}"] = lambda mib=other: in_instance(f"alone-{mib}", ALL, mib=mib)
+OVER_LAYOUTS = {"shifted": max, "median": statistics.median}  # columns that are of all layouts
+COLUMNS = [*OVER_LAYOUTS, "alone", "host", "idle", "busy", "dom0", "domU"]  # as ratios to bare
 
 
 # ---- figures ----
@@ -247,28 +252,34 @@ def code_lines() -> int:
     return count
 
 
-def of_layouts(found: dict, name: str, setup: str) -> list[float]:
-    """An operation's ratio in each layout of memory: `alone` to the bare machine, or the bare machine to its first layout."""
-    bare = [found[f"bare{layout}"].get(name) for layout in LAYOUTS]
-    if setup == "alone":
-        return [found[f"alone{layout}"][name] / base for layout, base in zip(LAYOUTS, bare) if base and name in found[f"alone{layout}"]]
-    return [other / bare[0] for other in bare[1:] if other and bare[0]]
+def of_layouts(found: dict, name: str, column: str) -> list[float]:
+    """An operation's ratios: of `alone` to the bare machine, each in its layout, or (`shifted`) of the bare machine in the other
+    layouts to its first one. None at all unless every layout was measured."""
+    bare, alone = ([found[f"{setup}{layout}"].get(name) for layout in LAYOUTS] for setup in ("bare", "alone"))
+    above, below = (bare[1:], bare[:1] * len(OTHER_MIB)) if column == "shifted" else (alone, bare)
+    return [one / base for one, base in zip(above, below)] if all(above) and all(below) else []
 
 
-def ratio(found: dict, setup: str, name: str) -> float | None:
-    """To the bare machine. `alone`: the median of all layouts. `shifted`: the worst that layout alone does."""
-    if setup in ("alone", "shifted"):
-        of_all = of_layouts(found, name, setup)
-        return (statistics.median(of_all) if setup == "alone" else max(of_all)) if of_all else None
-    return found[setup][name] / found["bare"][name] if name in found[setup] else None
+def ratio(found: dict, column: str, name: str) -> float | None:
+    """To the bare machine: in the first layout, or over all layouts."""
+    if column in OVER_LAYOUTS:
+        of_all = of_layouts(found, name, column)
+        return OVER_LAYOUTS[column](of_all) if of_all else None
+    return found[column][name] / found["bare"][name] if name in found[column] else None
 
 
 def unprivileged(found: dict) -> set[str]:
     return found["bare"].keys() - PRIVILEGED - PROGRAMS
 
 
-def worst(found: dict, setup: str) -> float | None:
-    return max(filter(None, (ratio(found, setup, name) for name in unprivileged(found))), default=None)
+def worst(ratios: Iterable[float | None]) -> float | None:
+    """None if one is missing: it could be the worst."""
+    known = list(ratios)
+    return max(known) if known and all(known) else None
+
+
+def worst_of(found: dict, column: str) -> float | None:
+    return worst(ratio(found, column, name) for name in unprivileged(found))
 
 
 def excess(found: dict, setup: str) -> float | None:
@@ -289,9 +300,11 @@ def ours(found: dict) -> dict[str, float | None]:
     values["ipi_wait_busy_ms"] = scaled(found["two"].get("ipi_wait_busy"), 1e6)
     values["image_bytes"] = IMAGE.stat().st_size
     values["code_lines"] = code_lines()
-    for name, setup in (("worst_ratio", "alone"), ("host_worst_ratio", "host"), ("shifted_worst_ratio", "shifted")):
-        values[name] = worst(found, setup)
-    values["worst_ratio_of_a_layout"] = max((one for name in unprivileged(found) for one in of_layouts(found, name, "alone")), default=None)
+    values["operations"] = len(unprivileged(found)) or None
+    for name, column in (("worst_ratio", "median"), ("worst_ratio_one_layout", "alone"), ("host_worst_ratio", "host"),
+                         ("shifted_worst_ratio", "shifted")):
+        values[name] = worst_of(found, column)
+    values["worst_ratio_any_layout"] = worst(max(of_layouts(found, name, "alone"), default=None) for name in unprivileged(found))
     twice = [(found[one], found[f"{one}-again"]) for one in ("bare", "alone")]
     if all(first and again for first, again in twice):
         values["not_repeated"] = sum(first.get(name) != again.get(name) for first, again in twice
@@ -308,7 +321,7 @@ def xens(found: dict) -> dict[str, float | None]:
               "sleep_1ms_contended_ms": scaled(found["domU-busy"].get("sleep_1ms_mean"), 1e6),
               "ipi_wait_busy_ms": scaled(found["domU-two"].get("ipi_wait_busy"), 1e6),
               "pl011_line": guest.get("pl011_line"), "vconsole_line": found["dom0"].get("vconsole_line"),
-              "worst_ratio": worst(found, "domU")}
+              "worst_ratio_one_layout": worst_of(found, "domU"), "host_worst_ratio": worst_of(found, "dom0")}
     return {name: value for name, value in values.items() if value is not None}
 
 
@@ -317,12 +330,12 @@ def xens(found: dict) -> dict[str, float | None]:
 def shown(value: float | None) -> str:
     if value is None:
         return "-"
-    return f"{value:,.3f}" if value < 100 else f"{value:,.0f}"
+    return f"{value:,.0f}" if value >= 100 or isinstance(value, int) else f"{value:,.3f}"
 
 
 def to_reach(name: str, reach: float | None, values: dict) -> float | None:
-    """A ratio cannot be asked to be smaller than what the layout of memory alone does."""
-    return max(reach, values["shifted_worst_ratio"] or 0) if name == "worst_ratio" else reach
+    """One layout over one cannot be asked to be less than what layout alone does; a median of layouts can."""
+    return max(reach, values["shifted_worst_ratio"] or 0) if name == "worst_ratio_one_layout" else reach
 
 
 def print_operations(found: dict):
@@ -333,7 +346,7 @@ def print_operations(found: dict):
             continue
         ratios = (ratio(found, column, name) for column in COLUMNS)
         print(f"{name:26}{shown(bare):>11}" + "".join(f"{one:9.3f}" if one else f"{'-':>9}" for one in ratios))
-    columns = ["bare"] + COLUMNS[1:]
+    columns = ["bare", *(column for column in COLUMNS if column not in OVER_LAYOUTS)]
     print(f"\n{'instructions':26}" + "".join(f"{column:>11}" for column in columns))
     for name in sorted(PRIVILEGED, key=lambda one: found["alone"].get(one, 0)):
         if any(name in found[column] for column in columns):
@@ -348,12 +361,15 @@ def print_figures(values: dict, xen_now: dict):
         earlier = "" if name in xen_now or xen is None else "*"
         print(f"{name:24}{shown(value):>12} {shown(limit):>10} {shown(xen_now.get(name, xen)) + earlier:>12} "
               f"{shown(xvisor) + ('' if xvisor is None else '*'):>12}  {unit}{verdict}")
-    print("* measured earlier, in the same way; what has none is of this run")
+    print("* measured earlier, in the same way; what has none is of this run\n")
+    print(f"{shown(values.get('worst_ratio'))} of the bare machine in the worst of {shown(values.get('operations'))} operations; in one layout "
+          f"{shown(values.get('worst_ratio_one_layout'))}, Xen {shown(xen_now.get('worst_ratio_one_layout'))}; "
+          f"image of {values['image_bytes'] / 1024:.0f} KiB, {shown(values['code_lines'])} lines of code")
 
 
 def entries(found: dict, values: dict, xen_now: dict) -> list[dict]:
     told = [{"name": name, "value": values.get(name), "unit": unit, "how": how, "reach": to_reach(name, reach, values),
-             "xen": xen_now.get(name, xen), "xen_measured": "in this run" if name in xen_now else "earlier",
+             "xen": xen_now.get(name, xen), "xen_measured": "in this run" if name in xen_now else "earlier" if xen else None,
              "xvisor": xvisor} for name, unit, reach, xen, xvisor, how in FIGURES]
     told += [{"name": f"{setup}.{name}", "value": value, "unit": "instructions", "how": "one operation, middle batch"}
              for setup, operations in found.items() if setup != "guests" for name, value in operations.items()]
