@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: Apache-2.0
-# Longer runs: what takes too long for every `make test` (boards that hang and crash: 8 minutes), then everything that runs a
+# Longer runs: what takes too long for every `make test` (boards that hang and crash), then everything that runs a
 # phone or a cloud, again and again (ROUNDS, default 5). Called by `make soak`.
 set -euo pipefail
 cd "$(dirname "$0")/.."

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: Apache-2.0
 # What tests/bench/hyp.py boots: OUT/load.cpio, the initramfs that is measured (on the bare machine and in instances), and
 # OUT/host.cpio.lz4, that of the host instance, whose /init runs the instances that the kernel's command line asks for:
-# vcpus=N load=PARTS [beside=PARTS]
+# vcpus=N mib=N load=PARTS [beside=PARTS]
 # Usage: tests/bench/hyp/pack.sh OUT   (after toolchain/bench.sh, toolchain/build.sh phone module test-module)
 . "$(dirname "$0")/../../../toolchain/common.sh"
 . "$TOOLCHAIN_DIR/rootfs.sh"
