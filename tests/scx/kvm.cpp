@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: Apache-2.0
 // Real KVM guests in the test machine, as small as they come: each vCPU counts in a loop, in real mode, in a thread
-// that is named as QEMU names it. Usage: scx-kvm GUESTS VCPUS SECONDS
+// that is named as QEMU names it, until its process group gets SIGTERM. Usage: scx-kvm GUESTS VCPUS
 #include <fcntl.h>
 #include <linux/kvm.h>
 #include <pthread.h>
@@ -68,7 +68,7 @@ class Guest {
   int vm_ = -1;
 };
 
-int guest(int vcpus, std::chrono::seconds seconds) {
+int guest(int vcpus, const sigset_t& ended) {
   const Guest made;
   std::atomic<bool> end{false};
   std::atomic<int> counted{0};
@@ -80,7 +80,8 @@ int guest(int vcpus, std::chrono::seconds seconds) {
       --left;
     });
   }
-  std::this_thread::sleep_for(seconds);
+  int signal = 0;
+  sigwait(&ended, &signal);
   end = true;
   while (left > 0) {  // a signal that comes just before KVM_RUN does not end it
     for (auto& thread : threads) pthread_kill(thread.native_handle(), SIGUSR1);
@@ -93,14 +94,18 @@ int guest(int vcpus, std::chrono::seconds seconds) {
 }  // namespace
 
 int main(int argc, char** argv) {
-  if (argc < 4) return 2;
+  if (argc < 3) return 2;
   struct sigaction nothing {};
   nothing.sa_handler = [](int) {};
   sigaction(SIGUSR1, &nothing, nullptr);
+  sigset_t ended;  // only the processes that have the guests take it
+  sigemptyset(&ended);
+  sigaddset(&ended, SIGTERM);
+  if (sigprocmask(SIG_BLOCK, &ended, nullptr) != 0 || setpgid(0, 0) != 0) return 1;
   for (int n = 0; n < std::atoi(argv[1]); ++n) {
     if (fork() != 0) continue;
     try {
-      return guest(std::atoi(argv[2]), std::chrono::seconds(std::atoi(argv[3])));
+      return guest(std::atoi(argv[2]), ended);
     } catch (const std::exception& error) {
       std::fprintf(stderr, "scx-kvm: %s\n", error.what());
       std::_Exit(1);

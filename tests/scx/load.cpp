@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: Apache-2.0
 // Load for the scheduler in the test machine: processes whose threads are named like QEMU's vCPUs and compute, rest, or
-// both in turn.
-// Usage: scx-load PROCESSES THREADS MIX SECONDS [NAME]   MIX: hogs (all compute) or rests (half of them also sleep)
+// both in turn, until its process group gets SIGTERM.
+// Usage: scx-load PROCESSES THREADS MIX [NAME]   MIX: hogs (all compute) or rests (half of them also sleep)
 //   NAME: what follows "CPU n/" (KVM); "-": threads with ordinary names
 //        scx-load occupy CPU: in real time, so that nobody else runs there, while sched_ext is enabled
 #include <pthread.h>
@@ -11,7 +11,7 @@
 
 #include <atomic>
 #include <chrono>
-#include <cstdio>
+#include <csignal>
 #include <cstdlib>
 #include <fstream>
 #include <string>
@@ -21,14 +21,14 @@
 
 namespace {
 
-using Clock = std::chrono::steady_clock;
+std::atomic<bool> ended{false};
 
 // QEMU, too, names its threads after they have begun.
-void work(int number, bool rests, std::string name, Clock::time_point until) {
+void work(int number, bool rests, std::string name) {
   if (name != "-") name = "CPU " + std::to_string(number) + "/" + name;
   if (name != "-") (void)pthread_setname_np(pthread_self(), name.c_str());
   volatile unsigned long rounds = 0;
-  while (Clock::now() < until) {
+  while (!ended) {
     for (int n = 0; n < 20000; ++n) rounds = rounds + 1;
     if (rests && rounds % 400000 == 0) std::this_thread::sleep_for(std::chrono::milliseconds(3));
   }
@@ -56,14 +56,20 @@ int occupy(int cpu) {
 
 int main(int argc, char** argv) {
   if (argc == 3 && std::string_view(argv[1]) == "occupy") return occupy(std::atoi(argv[2]));
-  if (argc < 5) return 2;
+  if (argc < 4) return 2;
   const int processes = std::atoi(argv[1]), threads = std::atoi(argv[2]);
   const bool rests = std::string_view(argv[3]) == "rests";
-  const auto until = Clock::now() + std::chrono::seconds(std::atoi(argv[4]));
+  sigset_t end;  // only the processes that have the threads take it
+  sigemptyset(&end);
+  sigaddset(&end, SIGTERM);
+  if (sigprocmask(SIG_BLOCK, &end, nullptr) != 0 || setpgid(0, 0) != 0) return 1;
   for (int process = 0; process < processes; ++process) {
     if (fork() != 0) continue;
     std::vector<std::thread> all;
-    for (int n = 0; n < threads; ++n) all.emplace_back(work, n, rests && n % 2 == 1, argc > 5 ? argv[5] : "KVM", until);
+    for (int n = 0; n < threads; ++n) all.emplace_back(work, n, rests && n % 2 == 1, argc > 4 ? argv[4] : "KVM");
+    int signal = 0;
+    sigwait(&end, &signal);
+    ended = true;
     for (auto& thread : all) thread.join();
     return 0;
   }
