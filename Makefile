@@ -51,7 +51,7 @@ bench-sched: setup ## the dissertation's scheduling experiments, simulated: buil
 	@/usr/bin/python3 tests/bench/sched/plots.py
 	@python3 tests/bench/sched/cost.py
 
-bench-sched-wall: build ## Linux guests under each scheduling policy, wall clock, two CPUs: build/bench/sched-wall.json and a table (30 min, quiet)
+bench-sched-wall: build ## Linux guests under each scheduling policy, wall clock, two CPUs: build/bench/sched-wall.json and a table (20 min, quiet)
 	@toolchain/bench-wall.sh
 	@python3 tests/bench/sched/wall.py
 
