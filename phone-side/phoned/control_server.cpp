@@ -48,6 +48,19 @@ void serve_view(ByteStream& stream, LineReader& lines, const std::shared_ptr<Con
   output.join();
 }
 
+// What nobody has foreseen is the asker's and the owner's to know.
+json answer_to(const Request& request, Commands& commands, const Commands::Progress& progress) {
+  try {
+    return commands.execute(request, progress);
+  } catch (const CommandError&) {
+    throw;
+  } catch (const std::exception& error) {
+    spdlog::error("control: a command failed unexpectedly: {}", error.what());
+    return error_reply(std::string("phoned failed unexpectedly: ") + error.what() +
+                       "; amphion logs says what came before");
+  }
+}
+
 void serve_request(ByteStream& stream, LineReader& lines, Commands& commands, const std::string& line) {
   const auto parsed = parse_request(line);
   if (const auto* wrong = std::get_if<std::string>(&parsed)) {
@@ -71,7 +84,7 @@ void serve_request(ByteStream& stream, LineReader& lines, Commands& commands, co
     } else if (request.operation == Operation::logs) {
       serve_view(stream, lines, commands.open_logs(request), [](std::string_view) {});
     } else {
-      stream.write(encode_line(commands.execute(request, progress)));
+      stream.write(encode_line(answer_to(request, commands, progress)));
     }
   } catch (const CommandError& error) {
     stream.write(encode_line(error_reply(error.what())));

@@ -55,6 +55,18 @@ TEST_F(ControlServerTest, ErrorsAreTheClientsAndTheConnectionGoesOn) {
   EXPECT_EQ(one.ask({{"op", "list"}})["ok"], true);
 }
 
+TEST_F(ControlServerTest, WhatNobodyHasForeseenIsAnsweredAndTheConnectionGoesOn) {
+  start(false);
+  auto one = client();
+  try {
+    (void)one.ask({{"op", "reset"}, {"instance", "work"}});
+    FAIL();
+  } catch (const cli::ClientError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("nobody has thought of this"));
+  }
+  EXPECT_EQ(one.ask({{"op", "list"}})["ok"], true);
+}
+
 TEST_F(ControlServerTest, ProgressComesBeforeTheAnswer) {
   start(false);
   int steps = 0;

@@ -16,6 +16,7 @@ class FakeCommands : public Commands {
   nlohmann::json execute(const Request& request, const Progress& progress) override {
     ++executed;
     last = request;
+    if (request.operation == Operation::reset) throw std::runtime_error("nobody has thought of this");
     if (request.operation == Operation::create) return {{"ok", true}, {"instance", request.instance}};
     check(request);
     if (request.operation == Operation::dock && request.instance == "personal") {
