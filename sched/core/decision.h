@@ -44,4 +44,20 @@ SBCO_INLINE unsigned long long sbco_period(unsigned int length, unsigned long lo
 	return length * granularity <= latency ? latency : length * granularity;
 }
 
+#define SBCO_JOINING_LENGTH 3    /* of the shortest queue: with two, mostly, one has just run and the other's turn has come */
+#define SBCO_JOINING_LOOKED_AT 8 /* of the queue's first */
+
+/* Whether a vCPU that is so far ahead of the first of its queue may go first to run beside a sibling. */
+SBCO_INLINE bool sbco_may_join(unsigned long long ahead_vt, unsigned long long turn_vt)
+{
+	return ahead_vt <= turn_vt / 2;
+}
+
+/* What its turn then may cost: it ends two thirds of a turn ahead, so that siblings that go first on every CPU at once do
+ * not carry their instance further ahead than turns do that fall where they may. */
+SBCO_INLINE unsigned long long sbco_joined_turn(unsigned long long ahead_vt, unsigned long long turn_vt)
+{
+	return turn_vt - turn_vt / 3 - ahead_vt;
+}
+
 #endif

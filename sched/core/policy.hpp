@@ -60,27 +60,24 @@ inline uint32_t not_too_far_ahead(Scheduler& scheduler, Queue& queue) {
 }
 
 // Among those that are about equal, within half a turn of the first, the first that has a sibling running elsewhere, so
-// that both run at once. Its turn ends where it is two thirds of a turn ahead of the first: siblings that go first on
-// every CPU at once do not carry their instance further ahead than turns do that fall where they may.
+// that both run at once.
 inline uint32_t who_joins_a_sibling(Scheduler& scheduler, Queue& queue) {
-  constexpr uint32_t looked_at = 8;
   uint32_t id = queue.tree.first();
   const uint64_t first = scheduler.entity(id).node.key;
   const uint32_t turn_vt = queue.turn_vt.load(std::memory_order_relaxed);
-  for (uint32_t looked = 0; id != none && looked < looked_at; ++looked, id = queue.tree.next(id)) {
+  for (uint32_t looked = 0; id != none && looked < SBCO_JOINING_LOOKED_AT; ++looked, id = queue.tree.next(id)) {
     const Entity& entity = scheduler.entity(id);
     const uint64_t ahead = entity.node.key - first;
-    if (ahead > turn_vt / 2) break;
+    if (!sbco_may_join(ahead, turn_vt)) break;
     if (id == queue.ran_last || entity.siblings == 1 || !scheduler.placement().sibling_runs(id)) continue;
-    queue.turn_most_vt = turn_vt - turn_vt / 3 - static_cast<uint32_t>(ahead);
+    queue.turn_most_vt = static_cast<uint32_t>(sbco_joined_turn(ahead, turn_vt));
     return id;
   }
   return none;
 }
 
-// With two, mostly, one has just run and the other's turn has come.
 inline uint32_t joins_or_not_too_far_ahead(Scheduler& scheduler, Queue& queue) {
-  const uint32_t joins = queue.tree.size() > 2 ? who_joins_a_sibling(scheduler, queue) : none;
+  const uint32_t joins = queue.tree.size() >= SBCO_JOINING_LENGTH ? who_joins_a_sibling(scheduler, queue) : none;
   return joins != none ? joins : not_too_far_ahead(scheduler, queue);
 }
 

@@ -9,6 +9,8 @@ extern "C" {
 unsigned int c_threshold(unsigned int length, unsigned int alpha);
 bool c_far(unsigned int ordinate, unsigned int sibling_ordinate, unsigned int threshold);
 unsigned long long c_period(unsigned int length, unsigned long long latency, unsigned long long granularity);
+bool c_may_join(unsigned long long ahead_vt, unsigned long long turn_vt);
+unsigned long long c_joined_turn(unsigned long long ahead_vt, unsigned long long turn_vt);
 }
 
 namespace {
@@ -50,6 +52,20 @@ TEST(Decision, PeriodIsTheLatencyUntilTurnsWouldBeShorterThanTheGranularity) {
   EXPECT_EQ(sbco_period(1u << 20, 20, ~0u), (1ull << 20) * ~0u);
 }
 
+TEST(Decision, WhoJoinsIsHalfATurnAheadAtMostAndEndsTwoThirdsAhead) {
+  for (unsigned turn_vt = 0; turn_vt < 100; ++turn_vt) {
+    for (unsigned ahead_vt = 0; ahead_vt < 100; ++ahead_vt) {
+      ASSERT_EQ(sbco_may_join(ahead_vt, turn_vt), ahead_vt <= turn_vt / 2);
+      if (!sbco_may_join(ahead_vt, turn_vt)) continue;
+      const auto end_vt = ahead_vt + sbco_joined_turn(ahead_vt, turn_vt);
+      ASSERT_GE(3 * end_vt, 2 * turn_vt);
+      ASSERT_LT(3 * end_vt, 2 * turn_vt + 3);
+      ASSERT_TRUE(turn_vt == 0 || end_vt > ahead_vt) << "a turn of nothing";
+    }
+  }
+  EXPECT_FALSE(sbco_may_join(~0ull, 100)) << "behind the first";
+}
+
 TEST(Decision, IsTheSameInC) {
   for (unsigned length = 0; length < 40; ++length) {
     for (unsigned alpha = 0; alpha <= SBCO_THRESHOLD_ONE; alpha += 31) {
@@ -61,6 +77,10 @@ TEST(Decision, IsTheSameInC) {
       }
     }
     ASSERT_EQ(c_period(length, 20, 3), sbco_period(length, 20, 3));
+    for (unsigned ahead_vt = 0; ahead_vt <= length; ++ahead_vt) {
+      ASSERT_EQ(c_may_join(ahead_vt, length), sbco_may_join(ahead_vt, length));
+      ASSERT_EQ(c_joined_turn(ahead_vt, length), sbco_joined_turn(ahead_vt, length));
+    }
   }
 }
 
