@@ -17,7 +17,7 @@ static void decide_locked(struct queue *queue, u32 cpu, u32 prev, u64 now)
 	u32 first = tree->first, candidate, successor, chosen;
 	u32 length = tree->size + (prev != NONE), prev_weight = prev != NONE ? task_at(prev)->weight : 0;
 	bool stays = prev != NONE && !task_at(prev)->yielded;
-	u64 least;
+	u64 least, turn_vt;
 
 	decision->id = NONE;
 	decision->lent = false;
@@ -39,13 +39,13 @@ static void decide_locked(struct queue *queue, u32 cpu, u32 prev, u64 now)
 		if (stays && (successor == NONE || task_at(prev)->node.key < task_at(successor)->node.key))
 			successor = prev;
 	}
+	turn_vt = cpu_at(cpu)->turn_vt = turn_vt_of(queue, length, prev_weight);
 	chosen = candidate;
-	cpu_at(cpu)->turn_vt = vt_of(candidate, turn_ns(queue, length, candidate, prev_weight));
 	if (successor != NONE && task_at(candidate)->vm != NONE && lends(queue, cpu, candidate, length)) {
 		chosen = successor;
 		decision->lent = true;
 	}
-	decision->slice_ns = turn_ns(queue, length, chosen, prev_weight);
+	decision->slice_ns = slice_ns(chosen, turn_vt);
 	cpu_at(cpu)->running = chosen;
 	if (task_at(chosen)->queued)
 		leave(queue, cpu, chosen);

@@ -91,13 +91,20 @@ static __noinline void publish(struct queue *queue, u32 cpu)
 	queue->published_to = id;
 }
 
-static __noinline u64 turn_ns(struct queue *queue, u32 length, u32 id, u32 others_weight)
+/* What a turn costs, whatever the weight. */
+static __noinline u64 turn_vt_of(struct queue *queue, u32 length, u32 others_weight)
 {
-	u64 weight = task_at(id)->weight, all = queue->weight + others_weight;
-	u64 turn = sbco_period(length, latency_ns, granularity_ns) * weight / (all ? all : 1);
-	u64 least = granularity_ns / GRAINS_IN_GRANULARITY;
+	u64 all = queue->weight + others_weight;
 
-	return turn < least ? least : turn;
+	return sbco_period(length, latency_ns, granularity_ns) * 100 / (all ? all : 1);
+}
+
+/* Virtual time as a slice for the kernel. */
+static __noinline u64 slice_ns(u32 id, u64 vt)
+{
+	u64 slice = vt * task_at(id)->weight / 100, least = granularity_ns / GRAINS_IN_GRANULARITY;
+
+	return slice < least ? least : slice;
 }
 
 /* Out of its queue, if it is in one, and owned by the caller until it is placed again. */
