@@ -46,7 +46,7 @@ void add_sched_command(CLI::App& app, Options& options, std::ostream& out) {
       command
           ->add_option("--policy", wishes->policy,
                        "dft: plain fair; bal: siblings on different CPUs; procco, cpuco: and forced on together; "
-                       "sbco: and virtual time lent to those that lag")
+                       "sbco: and run at once where it costs nobody his share, and virtual time lent to those that lag")
           ->check(CLI::IsMember(std::vector<std::string> AMPHION_SCHED_NAMES)),
       command
           ->add_option("--threshold", wishes->threshold,
