@@ -9,6 +9,28 @@
 
 static inline struct sbco_decision *decision_at(u32 cpu) { return &decisions[masked(cpu, SBCO_MAX_CPUS)]; }
 
+/* A vCPU that has not just run here, and that has a sibling that runs on another CPU. */
+static __noinline bool would_join(u32 id, u32 cpu)
+{
+	u32 index = task_at(id)->vm, i;
+	u64 taken;
+
+	if (index == NONE || id == cpu_at(cpu)->ran_last)
+		return false;
+	taken = vm_at(index)->taken;
+	for (i = zero; i < SBCO_MAX_VCPUS && taken >> (i & 63) && can_loop; i++) {
+		u64 place = place_of(*member_at(index, i));
+
+		if ((taken >> (i & 63) & 1) && sbco_place_life(place) == SBCO_RUNNING && sbco_place_cpu(place) != cpu)
+			return true;
+	}
+	return false;
+}
+
+#define SBCO_WOULD_JOIN(id, cpu) would_join(id, cpu)
+#define SBCO_ZERO zero
+#include "sched/scx/join_code.h"
+
 /* The scheduling point. `prev` is ready and runs, or is NONE. Whoever goes next is out of the tree when it returns. */
 static void decide_locked(struct queue *queue, u32 cpu, u32 prev, u64 now)
 {
@@ -20,7 +42,7 @@ static void decide_locked(struct queue *queue, u32 cpu, u32 prev, u64 now)
 	u64 least, turn_vt;
 
 	decision->id = NONE;
-	decision->lent = false;
+	decision->lent = decision->joined = false;
 	if (prev != NONE)
 		charge(cpu, prev, now);
 	if (!length)
@@ -40,10 +62,15 @@ static void decide_locked(struct queue *queue, u32 cpu, u32 prev, u64 now)
 			successor = prev;
 	}
 	turn_vt = cpu_at(cpu)->turn_vt = turn_vt_of(queue, length, prev_weight);
-	chosen = candidate;
-	if (successor != NONE && task_at(candidate)->vm != NONE && lends(queue, cpu, candidate, length)) {
+	chosen = length >= SBCO_JOINING_LENGTH ? sbco_joiner(tree, least, turn_vt, cpu) : NONE;
+	if (chosen != NONE) {
+		turn_vt = sbco_joined_turn(task_at(chosen)->node.key - least, turn_vt);
+		decision->joined = true;
+	} else if (successor != NONE && task_at(candidate)->vm != NONE && lends(queue, cpu, candidate, length)) {
 		chosen = successor;
 		decision->lent = true;
+	} else {
+		chosen = candidate;
 	}
 	decision->slice_ns = slice_ns(chosen, turn_vt);
 	cpu_at(cpu)->running = chosen;

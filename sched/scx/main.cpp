@@ -17,11 +17,12 @@ namespace {
 
 using namespace amphion::scx;
 
-constexpr std::array<std::pair<const char*, unsigned long long sbco_counters::*>, 13> names{{
+constexpr std::array<std::pair<const char*, unsigned long long sbco_counters::*>, 14> names{{
     {"decisions", &sbco_counters::decisions},
     {"switches", &sbco_counters::switches},
     {"far", &sbco_counters::far},
     {"successors", &sbco_counters::successors},
+    {"joined", &sbco_counters::joined},
     {"debts_applied", &sbco_counters::debts_applied},
     {"debts_void", &sbco_counters::debts_void},
     {"stackings_avoided", &sbco_counters::stackings_avoided},

@@ -143,7 +143,7 @@ __noinline int claim(u32 id, u32 cpu, u64 now)
 		decision->id = id;
 		decision->pid = task_at(id)->pid;
 		decision->slice_ns = granularity_ns;
-		decision->lent = false;
+		decision->lent = decision->joined = false;
 	}
 	bpf_spin_unlock(&queue->lock);
 	return free;

@@ -94,6 +94,7 @@ void OPERATION(sbco_dispatch, s32 cpu, struct task_struct *prev)
 			count()->far++;
 			count()->successors++;
 		}
+		count()->joined += decision->joined;
 		if (id == prev_id && prev) {
 			set_slice(prev, decision->slice_ns);
 			return;

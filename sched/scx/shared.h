@@ -35,6 +35,7 @@ struct sbco_counters {
 	unsigned long long switches;          /* turns that began after another task's */
 	unsigned long long far;               /* a sibling was too far behind: one debt each */
 	unsigned long long successors;        /* ... and the successor ran instead */
+	unsigned long long joined;            /* a vCPU went first, beside a sibling that runs */
 	unsigned long long debts_applied;
 	unsigned long long debts_void;        /* the vCPU ended before its debt was applied */
 	unsigned long long stackings_avoided; /* moved away from a sibling */
@@ -109,6 +110,7 @@ struct sbco_decision {
 	unsigned int pid;
 	unsigned long long slice_ns;
 	unsigned int lent;
+	unsigned int joined;
 };
 
 struct sbco_ending {

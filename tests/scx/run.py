@@ -171,6 +171,14 @@ class Scheduler(unittest.TestCase):
         self.check_debts("hogs", 24, ended=24)
         self.check_debts("sleepers", 15, ended=24 + 15)
 
+    def test_vcpus_join_siblings_that_run_and_nobody_starves(self):
+        self.assertGreater(self.counted("hogs")["joined"], 0)
+        for name in ("hogs", "sleepers", "surplus"):
+            after = self.counted(name)
+            self.assertLessEqual(after["joined"] + after["far"], after["decisions"], "who joins lends nothing")
+        least, most = map(int, self.step("hogs")["ran"][0].split())
+        self.assertGreater(least, most / 4, "of threads that all compute, ms")
+
     def test_siblings_stand_on_different_cpus(self):
         self.check_apart("hogs", 24)
         self.check_apart("sleepers", 15)

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// The BPF scheduler's tree, the same text that the verifier sees, against a sorted list.
+// The BPF scheduler's tree, and who of it joins a sibling: the same text that the verifier sees, against a sorted list.
 #include <gtest/gtest.h>
 
 #include <algorithm>
@@ -12,11 +12,16 @@
 namespace {
 constexpr unsigned int capacity = 256;
 std::array<sbco_node, capacity> nodes;
+std::array<bool, capacity> would_join;
+constexpr unsigned int this_cpu = 3;
 }  // namespace
 
 #define SBCO_NODE(id) (&nodes.at(id))
 #define SBCO_CAN_LOOP true
 #include "sched/scx/tree_code.h"
+#define SBCO_WOULD_JOIN(id, cpu) ((cpu) == this_cpu && would_join.at(id))
+#define SBCO_ZERO 0
+#include "sched/scx/join_code.h"
 
 namespace {
 
@@ -66,6 +71,40 @@ TEST(ScxTree, StandsAsASortedListDoes) {
       }
     }
   }
+}
+
+// The first of eight that would, if it is half a turn ahead at most.
+unsigned int joiner(const std::vector<unsigned int>& queue, unsigned long long first_vt, unsigned long long turn_vt) {
+  const auto end = queue.begin() + static_cast<std::ptrdiff_t>(std::min<std::size_t>(queue.size(), 8));
+  const auto found = std::find_if(queue.begin(), end, [](unsigned int id) { return would_join.at(id); });
+  return found != end && 2 * (nodes.at(*found).key - first_vt) <= turn_vt ? *found : SBCO_NONE;
+}
+
+TEST(ScxJoiner, IsTheFirstOfTheFirstEightThatAreAboutEqual) {
+  std::mt19937 random(1);
+  unsigned int somebody = 0, nobody = 0, beyond_eight = 0, too_far = 0;
+  for (int round = 0; round < 20'000; ++round) {
+    sbco_tree tree{SBCO_NONE, SBCO_NONE, 0};
+    std::vector<unsigned int> queue;
+    const auto length = random() % 16, one_in = 1 + random() % 12;
+    for (unsigned int id = 0; id < length; ++id) {
+      nodes.at(id).key = 100 + random() % 40;
+      would_join.at(id) = random() % one_in == 0;
+      sbco_insert(&tree, id);
+      queue.push_back(id);
+    }
+    std::stable_sort(queue.begin(), queue.end(), [](auto a, auto b) { return nodes.at(a).key < nodes.at(b).key; });
+    const unsigned long long first_vt =
+        queue.empty() ? 0 : nodes.at(queue.front()).key - random() % 2 * (random() % 20);
+    const unsigned long long turn_vt = random() % 80;
+    const unsigned int expected = joiner(queue, first_vt, turn_vt);
+    ASSERT_EQ(sbco_joiner(&tree, first_vt, turn_vt, this_cpu), expected) << "round " << round;
+    (expected == SBCO_NONE ? nobody : somebody)++;
+    const auto willing = std::find_if(queue.begin(), queue.end(), [](unsigned int id) { return would_join.at(id); });
+    if (willing == queue.end() || expected != SBCO_NONE) continue;
+    (willing - queue.begin() >= 8 ? beyond_eight : too_far)++;
+  }
+  EXPECT_GT(std::min({somebody, nobody, beyond_eight, too_far}), 500u);
 }
 
 }  // namespace
