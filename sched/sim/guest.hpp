@@ -66,6 +66,7 @@ class Guest {
   [[nodiscard]] uint32_t first_entity() const { return first_entity_; }
   [[nodiscard]] bool finished() const { return alive_ == 0; }
   [[nodiscard]] const GuestStatistics& statistics() const { return statistics_; }
+  void count_anew() { statistics_ = {}; }
 
  private:
   enum class Doing : uint8_t { compute, hold, wait_for_lock, spin_at_barrier, wait_for_call, blocked, finished };

@@ -47,6 +47,7 @@ Machine::Machine(const Scenario& scenario, const sched::Policy& policy, uint64_t
   }
   run_history_.resize(scenario.windows_s.empty() ? 0 : guests_.size());
   set({.at = scenario.sample_ns, .kind = Timer::Kind::sample});
+  if (scenario.count_from_ns != 0) set({.at = scenario.count_from_ns, .kind = Timer::Kind::count});
 }
 
 Machine::~Machine() {
@@ -97,6 +98,9 @@ void Machine::fire(const Timer& timer) {
     case Timer::Kind::sample:
       sample();
       set({.at = now_ + scenario_.sample_ns, .kind = Timer::Kind::sample});
+      return;
+    case Timer::Kind::count:
+      begin_to_count();
       return;
     case Timer::Kind::wake: {
       const uint32_t cpu = cpu_of(timer.subject);
@@ -226,6 +230,17 @@ void Machine::call_back(uint64_t at, Guest& guest, uint32_t thread) {
 
 // ---- what is reported
 
+void Machine::begin_to_count() {
+  for (Cpu& cpu : cpus_) settle_cpu(cpu);
+  for (sched::Queue& queue : std::span(queues_, scenario_.cpus)) queue.statistics = {};
+  for (size_t i = 0; i < guests_.size(); ++i) {
+    guests_[i]->count_anew();
+    InstanceResult& result = sampled_[i];
+    result = {.name = result.name, .vcpus = result.vcpus, .measured = result.measured, .run_ns = run_ns(*guests_[i])};
+    result.distances.resize(1);
+  }
+}
+
 uint64_t Machine::run_ns(const Guest& guest) const {
   uint64_t all = 0;
   for (uint32_t v = 0; v < guest.spec().vcpus; ++v) {
@@ -305,7 +320,7 @@ Lag Machine::lag(double window_s) const {
 }
 
 Result Machine::report() {
-  Result out{.policy = tuning_.policy.load()->name, .seed = seed_, .virtual_ns = now_};
+  Result out{.policy = tuning_.policy.load()->name, .seed = seed_, .virtual_ns = now_ - scenario_.count_from_ns};
   out.complete = now_ < scenario_.limit_ns || scenario_.duration_ns == scenario_.limit_ns;
   for (uint32_t cpu = 0; cpu < scenario_.cpus; ++cpu) {
     const sched::QueueStatistics& its = queues_[cpu].statistics;
@@ -318,7 +333,7 @@ Result Machine::report() {
   }
   for (size_t i = 0; i < guests_.size(); ++i) {
     InstanceResult& result = sampled_[i];
-    result.run_ns = run_ns(*guests_[i]);
+    result.run_ns = run_ns(*guests_[i]) - result.run_ns;
     const double samples = result.samples == 0 ? 1 : static_cast<double>(result.samples);
     result.stacked /= samples;
     result.stacked_with_free /= samples;

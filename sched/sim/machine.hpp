@@ -71,7 +71,7 @@ class Machine final : public Host {
     uint64_t next = forever;  // event
   };
   struct Timer {
-    enum class Kind : uint8_t { wake, interrupt, call_back, start, sample };
+    enum class Kind : uint8_t { wake, interrupt, call_back, start, sample, count };
     uint64_t at = 0;
     uint64_t order = 0;  // as they were set, where times are equal
     Kind kind = Kind::wake;
@@ -103,6 +103,7 @@ class Machine final : public Host {
   void tell_kicks(uint32_t number);
   void plan(Cpu& cpu);
   [[nodiscard]] bool over() const;
+  void begin_to_count();
   void sample();
   void sample_distance(const Guest& guest, InstanceResult& result) const;
   [[nodiscard]] uint64_t run_ns(const Guest& guest) const;

@@ -285,6 +285,9 @@ void check(Object& object, const Scenario& scenario) {
   if (scenario.duration_ns == 0 && !ends) {
     object.complain("duration_s", "is missing, and a measured instance works for ever: say how long");
   }
+  if (scenario.count_from_ns != 0 && scenario.count_from_ns >= scenario.duration_ns) {
+    object.complain("count_from_s", "must be less than duration_s");
+  }
 }
 
 }  // namespace
@@ -311,6 +314,7 @@ std::variant<Scenario, std::string> parse(const std::string& text, const std::fi
   out.ipi_ns = object.time("ipi_us", us, 1000, 0);
   out.guest_slice_ns = object.time("guest_slice_ms", ms, 1000, out.guest_slice_ns);
   out.duration_ns = object.time("duration_s", second, 1e6, 0);
+  out.count_from_ns = object.time("count_from_s", second, 1e6, 0);
   out.limit_ns = object.time("limit_s", second, 1e6, out.limit_ns);
   out.sample_ns = object.time("sample_ms", ms, 1e6, out.sample_ns);
   const json& windows = object.list("windows_s");

@@ -81,6 +81,7 @@ struct Scenario {
   uint64_t ipi_ns = 0;
   uint64_t guest_slice_ns = 10 * ms;  // turns of threads on a vCPU
   uint64_t duration_ns = 0;           // 0: until what is measured has ended
+  uint64_t count_from_ns = 0;         // what was before is in no result but the lags
   uint64_t limit_ns = 3600 * second;
   uint64_t sample_ns = 1 * second;
   std::vector<double> windows_s;  // of the lag between instances

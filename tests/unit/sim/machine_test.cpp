@@ -56,6 +56,17 @@ TEST(Machine, NoTimeIsLostOrInvented) {
   }
 }
 
+TEST(Machine, WhatWasBeforeIsNotCounted) {
+  const Scenario at = scenario(R"({ "cpus": 1, "switch_us": 3, "count_from_s": 1, "duration_s": 3,
+    "instances": [ { "name": "a", "measured": true,
+                     "workload": { "threads": [ { "steps": [ { "compute_us": 10000 }, { "done": true } ] } ] } } ] })");
+  const Result result = Machine(at, sched::sbco, 1).run();
+  EXPECT_EQ(result.virtual_ns, 2 * second);
+  EXPECT_EQ(result.switches, 0u) << "there was one, at its beginning";
+  EXPECT_EQ(result.instances[0].run_ns, 2 * second);
+  EXPECT_EQ(result.instances[0].guest.done, 200u);
+}
+
 TEST(Machine, AloneItTakesItsTimeAndOneSwitch) {
   const Scenario at = scenario(R"({ "cpus": 1, "switch_us": 3, "warm_up_us": 20,
     "instances": [ { "name": "a", "measured": true,

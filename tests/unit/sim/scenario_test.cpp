@@ -41,6 +41,8 @@ TEST(Scenario, AMistakeGivesOneLineThatSaysWhereAndWhat) {
       {R"({ "instances": [ { "vcpus": 65, "workload": "models/hog.json" } ] })", "instances[0].vcpus: must be"},
       {R"({ "instances": [ { "workload": "models/hog.json" } ] })", "duration_s: is missing"},
       {R"({ "instances": [ { "measured": true, "workload": "models/hog.json" } ] })", "works for ever"},
+      {R"({ "duration_s": 1, "count_from_s": 1, "instances": [ { "workload": "models/hog.json" } ] })",
+       "count_from_s: must be less"},
       {R"({ "duration_s": 1, "cpu": 4, "instances": [ { "workload": "models/hog.json" } ] })",
        "cpu: nobody knows this word"},
       {with_thread(R"({ "steps": [ { "done": true } ] })"), "threads[0].steps: take no time"},
