@@ -36,6 +36,11 @@ WHY = {
 }
 
 
+def errors(values: list[dict]) -> list[list[float]]:
+    """Of bars; none where there are too few runs for an interval."""
+    return [[abs(at["value"] - at.get(end, at["value"])) for at in values] for end in ("low", "high")]
+
+
 def save(figure, name: str, text: str) -> None:
     figure.text(0.02, -0.02, textwrap.fill(text, 125 if figure.get_figwidth() > 9 else 100), va="top", fontsize=8)
     for kind in ("png", "svg"):
@@ -57,7 +62,7 @@ def published_figures(data: dict, figures: dict) -> None:
     for shift, suffix, label, colour in ((0, "", "simulator", "#55a868"), (0.27, "_ticket", "simulator, guests with locks in order", "#a8d5b5")):
         there = [(x + shift, figures[name + suffix]) for x, name in enumerate(names) if name + suffix in figures]
         axes.bar([x for x, _ in there], [v["value"] for _, v in there], 0.27, label=label, color=colour,
-                 yerr=[[v["value"] - v["low"] for _, v in there], [v["high"] - v["value"] for _, v in there]])
+                 yerr=errors([v for _, v in there]))
     axes.set_xticks(list(at), list(names), rotation=35, ha="right")
     axes.axhline(0, color="black", linewidth=0.5)
     axes.set_ylabel("improvement by SBCO, fraction")
@@ -74,10 +79,10 @@ def completion(data: dict, figures: dict) -> None:
 def relative(data: dict, names: list[str], what: str, label: str, name: str, text: str) -> None:
     figure, axes = plt.subplots(figsize=(10, 4.5), layout="constrained")
     for i, policy in enumerate(COLOURS):
-        there = [(x, data["experiments"][n][policy][what], data["experiments"][n]["dft"][what]["value"])
+        there = [(x, {end: value / data["experiments"][n]["dft"][what]["value"] for end, value in data["experiments"][n][policy][what].items()})
                  for x, n in enumerate(names) if policy in data["experiments"][n]]
-        axes.bar([x + (i - 2.5) * 0.14 for x, _, _ in there], [v["value"] / base for _, v, base in there], 0.14, label=policy, color=COLOURS[policy],
-                 yerr=[[(v["value"] - v["low"]) / base for _, v, base in there], [(v["high"] - v["value"]) / base for _, v, base in there]])
+        axes.bar([x + (i - 2.5) * 0.14 for x, _ in there], [v["value"] for _, v in there], 0.14, label=policy, color=COLOURS[policy],
+                 yerr=errors([v for _, v in there]))
     axes.set_xticks(range(len(names)), names, rotation=25, ha="right")
     axes.set_ylabel(label)
     axes.legend(ncols=6, fontsize=8)
@@ -105,7 +110,7 @@ def calibration(data: dict) -> None:
     rows = data["calibration"]
     axes.bar([x - 0.2 for x in range(len(rows))], [row["published"] for row in rows], 0.4, label="dissertation", color="#cccccc")
     axes.bar([x + 0.2 for x in range(len(rows))], [row["value"] for row in rows], 0.4, label="simulator, DFT", color=COLOURS["dft"],
-             yerr=[[row["value"] - row["low"] for row in rows], [row["high"] - row["value"] for row in rows]])
+             yerr=errors(rows))
     axes.set_xticks(range(len(rows)), [row["name"] for row in rows], rotation=35, ha="right")
     axes.set_ylabel("probability")
     axes.legend()

@@ -122,12 +122,16 @@ def run_all(chosen: dict, seeds: int) -> dict[str, dict[str, list[dict]]]:
 # ---- figures ----
 
 def middle(values: list[float]) -> dict:
-    """Median, and its 95 % interval from the order of the values."""
+    """Median, and its 95 % interval from the order of the values: no interval below six, whose extremes are not that far."""
     ordered, n = sorted(values), len(values)
     rank, below = 0, 0.0
     while (below := below + math.comb(n, rank) * 0.5**n) <= 0.025:
         rank += 1
-    return {"value": statistics.median(ordered), "low": ordered[max(rank - 1, 0)], "high": ordered[n - 1 - max(rank - 1, 0)]}
+    return {"value": statistics.median(ordered)} | ({"low": ordered[rank - 1], "high": ordered[n - rank]} if rank else {})
+
+
+def interval(at: dict, form: str) -> str:
+    return f"{at['low']:{form}} .. {at['high']:{form}}" if "low" in at else ""
 
 
 def measured(result: dict) -> dict:
@@ -299,9 +303,9 @@ def write(found: dict, seeds: int) -> None:
     for at in result["figures"]:
         reach = "" if at["reach"] is None else f"{at['reach']:g}"
         missed = "" if at.get("reached", True) else "!"
-        print(f"{at['name']:<28} {at['value']:>9.4f} {at['low']:>9.4f} .. {at['high']:<8.4f}{reach:>7} {missed:1} {at['reference']}")
+        print(f"{at['name']:<28} {at['value']:>9.4f} {interval(at, '.4f'):>21} {reach:>6} {missed:1} {at['reference']}")
     for at in result["calibration"]:
-        print(f"{at['name']:<28} {at['value']:>9.4f} {at['low']:>9.4f} .. {at['high']:<8.4f} published {at['published']}")
+        print(f"{at['name']:<28} {at['value']:>9.4f} {interval(at, '.4f'):>21} published {at['published']}")
     print(f"bench-sched: {RESULT}")
 
 

@@ -17,7 +17,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 sys.path.insert(0, str(ROOT / "tests" / "e2e"))
 import rig as rigs  # noqa: E402
-from simulate import middle  # noqa: E402
+from simulate import interval, middle  # noqa: E402
 
 PROGRAMS = rigs.CACHE / "bench-wall"
 VERSIONS = rigs.CACHE / "stamps" / "bench-wall"
@@ -190,9 +190,10 @@ def saved(runs: list[dict], workload: str, ours: str, theirs: str) -> list[float
     return [1 - a / b for a, b in zip(values(runs, workload, ours), values(runs, workload, theirs))]
 
 
-def apart(runs: list[dict], workload: str, ours: str, theirs: str) -> bool:
-    """Whether our median is ahead and the medians' intervals do not meet."""
-    return middle(values(runs, workload, ours))["high"] < middle(values(runs, workload, theirs))["low"]
+def apart(runs: list[dict], workload: str, ours: str, theirs: str) -> bool | None:
+    """Whether our median is ahead and the medians' intervals do not meet. None: too few runs for intervals."""
+    mine, other = (middle(values(runs, workload, policy)) for policy in (ours, theirs))
+    return mine["high"] < other["low"] if "high" in mine and "low" in other else None
 
 
 def figures(runs: list[dict]) -> list[dict]:
@@ -241,13 +242,13 @@ def report(result: dict):
         for policy in (one for one in POLICIES if one in by_policy):
             row = by_policy[policy]
             took = row["seconds"]
-            print(f"{workload:10} {policy:6}{took['value']:8.2f}{took['low']:9.2f} ..{took['high']:6.2f}{took['least']:9.2f} ..{took['most']:6.2f}"
+            print(f"{workload:10} {policy:6}{took['value']:8.2f}{interval(took, '.2f'):>18}{took['least']:9.2f} ..{took['most']:6.2f}"
                   + "".join(f"{row[what]['value']:11,.{2 if what.endswith('_s') else 0}f}" for what in columns))
     print(f"\n{'SBCO saves':22}{'value':>9}{'95 % interval':>22}{'reach':>8}")
     for at in result["figures"]:
         verdict = {True: "reached", False: "NOT REACHED", None: ""}[at.get("reached")]
         reach = "" if at["reach"] is None else "apart" if "apart" in at.get("relation", "") else f"{at['reach']:g}"
-        print(f"{at['name']:22}{at['value']:9.4f}{at['low']:11.4f} ..{at['high']:8.4f}{reach:>8}  {verdict}")
+        print(f"{at['name']:22}{at['value']:9.4f}{interval(at, '.4f'):>22}{reach:>8}  {verdict}")
     pc = result["pc"]
     print(f"\nof the PC's CPUs others took {pc['others']['mean']:.1%} (at most {pc['others']['most']:.1%} in a run), its own host "
           f"{pc['steal']['mean']:.1%} ({pc['steal']['most']:.1%}); {pc['disturbed_runs']} runs lost more than {QUIET_RUN:.0%}"

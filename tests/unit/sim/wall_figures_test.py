@@ -56,6 +56,12 @@ class Figures(unittest.TestCase):
         entry = wall.middle([5.0, 1.0, 2.0, 3.0, 4.0, 6.0, 7.0, 8.0, 9.0, 100.0])
         self.assertEqual([entry[what] for what in ("value", "low", "high")], [5.5, 2.0, 9.0])
 
+    def test_below_six_there_is_no_interval_and_no_verdict(self):
+        self.assertEqual(wall.middle([1.0, 2.0, 3.0, 4.0, 6.0]), {"value": 3.0})
+        self.assertEqual(wall.middle([1.0, 2.0, 3.0, 4.0, 5.0, 7.0]), {"value": 3.5, "low": 1.0, "high": 7.0})
+        entry = of(runs("hackbench", sbco=scaled(0.9)[:6], dft=STEADY[:6]))["wall_lock_vs_dft"]
+        self.assertEqual([entry["apart"], entry["reached"]], [None, None])
+
 
 class Words(unittest.TestCase):
     def test_are_always_the_same(self):
