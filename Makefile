@@ -55,7 +55,7 @@ bench-sched-wall: build ## Linux guests under each scheduling policy, wall clock
 	@toolchain/bench-wall.sh
 	@python3 tests/bench/sched/wall.py
 
-bench-sched-hyp: setup ## lock-holder preemption counted on the emulated board, beside the simulator: build/bench/sched-hyp.json (25 min)
+bench-sched-hyp: setup ## lock-holder preemption counted on the emulated board, beside the simulator: build/bench/sched-hyp.json (11 min)
 	@toolchain/build.sh bench-sched-hyp
 	@python3 tests/bench/sched/hyp.py
 

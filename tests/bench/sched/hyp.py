@@ -13,6 +13,7 @@ import itertools
 import json
 import os
 import pathlib
+import random
 import re
 import statistics
 import struct
@@ -20,7 +21,7 @@ import subprocess
 import sys
 import time
 
-from simulate import SIMULATOR, middle
+from simulate import SIMULATOR, interval, middle
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 CACHE = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cache" / "amphion"))
@@ -46,7 +47,7 @@ TICKS_PER_US = 24  # as the guests reckon
 # compute for 2 ms every 50 ms. What a lock holding lasts and its share of the time are kernbench's.
 LATENCY_US, GRANULARITY_US, THRESHOLD = 1250, 250, 683
 WARM_UP_US, MEASURED_US = 20_000, 100_000
-SETTLE_US = 1_000_000  # before the first experiment of a boot, which is under DFT: so long its siblings take to stack
+SETTLE_US = 1_000_000  # before the first experiment under DFT, which leaves siblings where chance puts them
 DAEMONS = {"instances": 2, "run_us": 125, "sleep_us": 3000}
 LOCKS = [{"name": "spin_lock", "share": 0.0805, "holding_us": 0.650, "number": 16}]
 
@@ -74,7 +75,7 @@ WORKLOADS = list(MODELS)  # by their numbers in tests/hyp/runtime/experiment.hpp
 LOCKING = ["lock", "ticket", "pipeline"]
 # Of the hypervisor, for the simulator: a switch with its timer interrupt and decision, measured with hogs only; an SGI.
 SIMULATED = {"cpus": 4, "latency_ms": LATENCY_US / 1000, "granularity_ms": GRANULARITY_US / 1000, "switch_us": 7, "ipi_us": 4,
-             "sample_ms": 1, "duration_s": 2}
+             "sample_ms": 1, "count_from_s": (SETTLE_US + WARM_UP_US) / 1e6, "duration_s": (SETTLE_US + WARM_UP_US) / 1e6 + 2}
 
 Key = tuple[str, int, str]  # workload, queue, policy
 
@@ -113,7 +114,8 @@ def bundle(name: str, keys: list[Key], seed: int, measured_us: int, settle: bool
     plan, out = OUT / f"{name}.plan", OUT / f"{name}.bundle"
     experiments = [words_of(n, key, seed, measured_us) for n, key in enumerate(keys)]
     if settle:
-        experiments.insert(0, words_of(len(keys), ("lock", 8, "dft"), seed, SETTLE_US))
+        first = next(n for n, (_, _, policy) in enumerate(keys) if policy == "dft")
+        experiments.insert(first, words_of(len(keys), ("lock", 8, "dft"), seed, SETTLE_US))
     plan.write_bytes(struct.pack("<4sI", b"PLAN", len(experiments)) + b"".join(experiments))
     subprocess.run([MAKE_BUNDLE, "--board", "orangepi-pc", "--hyp", HYPERVISOR, "--kernel", HOST, "--initrd", plan, "--board-dtb", TREE,
                     "--bootargs", "", "--out", out], check=True, stdout=subprocess.DEVNULL)
@@ -151,6 +153,9 @@ def values_of(text: str, keys: list[Key]) -> dict[Key, dict[str, int]]:
             found[keys[int(number)]] = {name: int(value) for name, value in re.findall(r"^ (\w+)=(\d+)$", said, re.MULTILINE)}
     if len(found) != len(keys):
         raise Failed(f"{len(found)} of {len(keys)} experiments have values")
+    for key, said in found.items():
+        if said["lost"] + said["lost_to_next"] > said["spun"]:
+            raise Failed(f"{key}: {said['lost']} and {said['lost_to_next']} ticks lost of {said['spun']} spun: the guest counts wrongly")
     return found
 
 
@@ -253,7 +258,7 @@ def figures(board: dict[Key, list[dict]], simulator: dict[Key, list[dict]], chec
                  f"time for the same work, {workload}, queue of {queue}")
     hows = {"alone_preempted": "holders found preempted with one vCPU on each CPU", "not_repeated": "values of a run made twice that differ"}
     for name, value in checks.items():
-        out.append({"name": name, "value": value, "low": value, "high": value, "unit": "values", "reach": 0, "relation": "at most",
+        out.append({"name": name, "value": value, "unit": "values", "reach": 0, "relation": "at most",
                     "reached": value == 0, "how": hows[name]})
     return out
 
@@ -276,15 +281,21 @@ def check_measure() -> dict[str, int]:
 
 
 def measure(seeds: int, keep: bool, workers: int) -> dict[Key, list[dict]]:
-    keys = [(workload, queue, policy) for policy in POLICIES for workload in WORKLOADS for queue in QUEUES]
+    """Policies follow one another in another order with each seed: where a policy stands, and what the one before it leaves
+    behind, meets all alike."""
+    def one(seed: int) -> dict[Key, dict[str, int]]:
+        order = random.Random(seed).sample(POLICIES, len(POLICIES))
+        keys = [(workload, queue, policy) for policy in order for workload in WORKLOADS for queue in QUEUES]
+        return run(f"seed-{seed}", keys, seed, MEASURED_US, settle=True, keep=keep)
+
     begin = time.monotonic()
     found: dict[int, dict[Key, dict[str, int]]] = {}
     with concurrent.futures.ThreadPoolExecutor(workers) as pool:
-        jobs = {pool.submit(run, f"seed-{seed}", keys, seed, MEASURED_US, settle=True, keep=keep): seed for seed in range(1, seeds + 1)}
+        jobs = {pool.submit(one, seed): seed for seed in range(1, seeds + 1)}
         for count, job in enumerate(concurrent.futures.as_completed(jobs), 1):
             found[jobs[job]] = job.result()
             print(f"[bench] {count}/{seeds} seeds, {time.monotonic() - begin:.0f} s", file=sys.stderr, flush=True)
-    return {key: [of_board(key, found[seed][key]) for seed in sorted(found)] for key in keys}
+    return {key: [of_board(key, found[seed][key]) for seed in sorted(found)] for key in itertools.product(WORKLOADS, QUEUES, POLICIES)}
 
 
 def model(seeds: int, workers: int) -> dict[Key, list[dict]]:
@@ -307,8 +318,8 @@ def print_tables(result: dict):
     print(f"\n{'SBCO saves':<30} {'board':>9} {'95 % interval':>21} {'reach':>6}   simulator (!: not reached)")
     for at in result["figures"]:
         reach = "" if at["reach"] is None else f"{at['reach']:g}"
-        modelled = f"{at['simulator']['value']:.3f} ({at['simulator']['low']:.3f} .. {at['simulator']['high']:.3f})" if "simulator" in at else ""
-        print(f"{at['name']:<30} {at['value']:>9.3f} {at['low']:>9.3f} .. {at['high']:<8.3f}{reach:>7} {'' if at.get('reached', True) else '!':1} {modelled}")
+        modelled = f"{at['simulator']['value']:.3f} {interval(at['simulator'], '.3f')}" if "simulator" in at else ""
+        print(f"{at['name']:<30} {at['value']:>9.3f} {interval(at, '.3f'):>21} {reach:>6} {'' if at.get('reached', True) else '!':1} {modelled}")
     print(f"bench-sched-hyp: {RESULT}")
 
 

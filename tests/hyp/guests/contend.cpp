@@ -45,8 +45,8 @@ Pipe pipes[vcpus - 1];
 Barrier barrier;
 Statistics statistics[vcpus];
 Random randoms[vcpus];
+Window window;  // steps and time count in it; begun before, ended after
 u32 ended = 0;
-u64 begins = 0, ends = 0;
 
 u32 less(u32 from, u32 what) { return from > what ? from - what : 0; }
 
@@ -66,18 +66,12 @@ void step(u32 vcpu) {
   }
 }
 
-// False when the time is over. What was counted before `begins` is forgotten.
-bool time_is_left(u32 vcpu, bool& warm) {
-  const u64 now = counter();
-  if (!warm && now >= begins) {
-    warm = true;
-    statistics[vcpu] = {};
-  }
-  return now < ends;
-}
+void count_step(u32 vcpu) { statistics[vcpu].steps += window.has(ticks_now()); }
+
+bool time_is_over() { return window.is_over(ticks_now()); }
 
 void step_until_end(u32 vcpu) {
-  for (bool warm = false; time_is_left(vcpu, warm); ++statistics[vcpu].steps) step(vcpu);
+  for (; !time_is_over(); count_step(vcpu)) step(vcpu);
 }
 
 void sleep_until_interrupt() {
@@ -132,16 +126,9 @@ void close(u32 vcpu) {
 // vCPU n is stage n; what the last one gets done counts.
 void stage(u32 vcpu) {
   gic::init();
-  bool warm = false;
-  for (;;) {
-    const bool left = time_is_left(vcpu, warm);
-    if (vcpu == 0 ? !left : !pop(vcpu)) break;
+  while (vcpu == 0 ? !time_is_over() : pop(vcpu)) {
     step(vcpu);
-    if (vcpu != vcpus - 1) {
-      push(vcpu);
-    } else if (left) {
-      ++statistics[vcpu].steps;
-    }
+    vcpu != vcpus - 1 ? push(vcpu) : count_step(vcpu);
   }
   if (vcpu != vcpus - 1) close(vcpu);
 }
@@ -151,13 +138,13 @@ bool meet(u32 vcpu) {
   const u32 phase = __atomic_load_n(&barrier.phase, __ATOMIC_ACQUIRE);
   if (__atomic_add_fetch(&barrier.arrived, 1, __ATOMIC_ACQ_REL) == vcpus) {
     barrier.arrived = 0;
-    barrier.over = counter() >= ends;
+    barrier.over = time_is_over();
     __atomic_store_n(&barrier.phase, phase + 1, __ATOMIC_RELEASE);
   } else {
     const u32 absence_ticks = static_cast<u32>(ticks_of_us(absence_us));
     for (u32 last = ticks_now(); __atomic_load_n(&barrier.phase, __ATOMIC_ACQUIRE) == phase;) {
       const u32 now = ticks_now();
-      if (now - last <= absence_ticks) statistics[vcpu].barrier_ticks += now - last;
+      if (now - last <= absence_ticks && window.has(now)) statistics[vcpu].barrier_ticks += now - last;
       last = now;
     }
   }
@@ -165,11 +152,9 @@ bool meet(u32 vcpu) {
 }
 
 void step_in_phases(u32 vcpu) {
-  bool warm = false;
   do {
-    static_cast<void>(time_is_left(vcpu, warm));
     step(vcpu);
-    ++statistics[vcpu].steps;
+    count_step(vcpu);
   } while (meet(vcpu));
 }
 
@@ -190,20 +175,20 @@ void work() {
   __atomic_add_fetch(&ended, 1, __ATOMIC_RELEASE);
 }
 
-// Answered when all that stands beside this instance runs.
+// The first word is answered when all that stands beside this instance runs, the last when the window is chosen.
 void prepare() {
   for (u32 n = 0; n < experiment_words; ++n) reinterpret_cast<u32*>(&experiment)[n] = read32(experiment_word(n));
   CHECK(experiment.locks <= most_locks && experiment.work <= Work::barrier);
-  for (CountedLock& lock : locks) lock = {}, lock.init(experiment.work == Work::ticket);
-  for (Pipe& pipe : pipes) pipe = {}, pipe.lock.init(false);
+  window.begins = read32(experiment_begins);
+  window.ends = window.begins + static_cast<u32>(ticks_of_us(experiment.measured_us));
+  for (CountedLock& lock : locks) lock = {}, lock.init(experiment.work == Work::ticket, window);
+  for (Pipe& pipe : pipes) pipe = {}, pipe.lock.init(false, window);
   barrier = {};
   for (u32 vcpu = 0; vcpu < vcpus; ++vcpu) {
     statistics[vcpu] = {};
     randoms[vcpu] = Random(experiment.seed * 64 + 32 + vcpu);
   }
   ended = 0;
-  begins = counter() + ticks_of_us(experiment.warm_up_us);
-  ends = begins + ticks_of_us(experiment.measured_us);
 }
 
 void tell(const char* name, u64 value) { say(" ", name, "=", static_cast<u32>(value)); }
@@ -233,7 +218,6 @@ void report() {
   tell("lost_to_next", sum.handed_ticks);
   tell("spun", sum.spun_ticks);
   tell("barrier", all.barrier_ticks);
-  tell("measured", counter() - begins);
 }
 
 }  // namespace

@@ -26,7 +26,9 @@ struct Beside {
   bool runs = false;
 };
 Partition subject;
+u64 subject_zero = 0;        // of its counter, by this one
 bool subject_waits = false;  // for the next experiment
+u64 begins = 0;              // what is measured, by this counter; 0: the subject has not asked yet
 Beside beside[most_instances - 1];
 std::span<Beside> others;
 
@@ -65,7 +67,10 @@ void serve_accesses(Partition& partition) {
     const amphion_slot* slot = partition.pending(vcpu);
     if (slot == nullptr) continue;
     if (&partition == &subject && slot->address == experiment_word(0)) {
-      subject_waits = true;  // answered by begin()
+      subject_waits = true;  // answered by carry_out()
+    } else if (slot->address == experiment_begins) {
+      begins = counter() + ticks_of_us(current->warm_up_us);
+      partition.complete(vcpu, static_cast<u32>(begins - subject_zero));
     } else {
       partition.complete(vcpu, slot->address == number ? partition.number() : word(slot->address));
     }
@@ -95,8 +100,18 @@ void serve_until(Condition condition) {
     }
     if (news != 0 || condition()) continue;
     wait();
-    for (u32 acknowledged; (acknowledged = gic::acknowledge()) < machine::irq_lines;) gic::end(acknowledged);
+    for (u32 acknowledged; (acknowledged = gic::acknowledge()) < machine::irq_lines;) {
+      if (acknowledged == virtual_timer) hyp::CntvCtl::write(0);
+      gic::end(acknowledged);
+    }
   }
+}
+
+void serve_until_time(u64 at) {
+  hyp::CntvCval::write(at);
+  hyp::CntvCtl::write(1);
+  serve_until([at] { return counter() >= at; });
+  hyp::CntvCtl::write(0);
 }
 
 bool all_paused() {
@@ -154,12 +169,16 @@ void carry_out(const Experiment& experiment) {
   current = &experiment;
   set_policy(experiment);
   run_others(experiment);
-  const amphion_sched_cpu before = sum_over_cpus();
   say("experiment ", experiment.number);
   subject_waits = false;
+  begins = 0;
   subject.complete(0, experiment.number);
-  serve_until([] { return subject_waits; });
+  serve_until([] { return begins != 0; });
+  serve_until_time(begins);
+  const amphion_sched_cpu before = sum_over_cpus();
+  serve_until_time(begins + ticks_of_us(experiment.measured_us));
   const amphion_sched_cpu after = sum_over_cpus();
+  serve_until([] { return subject_waits; });
   print_sent();  // what no notification has come for yet
   pause_others();
   say(" switches=", static_cast<u32>(after.switches - before.switches));
@@ -178,8 +197,10 @@ void guest_main() {
   gic::init();
   gic::enable(amphion::board::board.interrupts.amphion_event);
   gic::set_targets(amphion::board::board.interrupts.amphion_event, 1);
+  gic::enable(virtual_timer);
   CHECK_EQUAL(plan.magic, plan_magic);
   create_all();
+  subject_zero = counter();
   subject.run();
   serve_until([] { return subject_waits; });
   for (u32 n = 0; n < plan.count; ++n) carry_out(plan.experiment[n]);

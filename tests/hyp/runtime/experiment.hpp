@@ -34,5 +34,7 @@ struct Plan {
 // answered when that may begin. Daemons read it too, at once.
 [[nodiscard]] constexpr hyp::u32 experiment_word(hyp::u32 n) { return window.base + 0x400 + 4 * n; }
 inline constexpr hyp::u32 experiment_words = sizeof(Experiment) / 4;
+// Read last by the guest under test: when, by the guest's counter, the measured window begins.
+inline constexpr hyp::u32 experiment_begins = experiment_word(experiment_words);
 
 }  // namespace amphion::lab
