@@ -23,6 +23,7 @@ from collections.abc import Iterable
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 CACHE = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cache" / "amphion"))
 QEMU = CACHE / "qemu-clone" / "bin" / "qemu-system-arm"
+ENDS_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 KERNEL = CACHE / "kernel" / "zImage"
 XEN = CACHE / "bench" / "xen"
 VERSIONS = CACHE / "stamps" / "bench"  # of the packages that are measured or compared with
@@ -103,7 +104,7 @@ def run(name: str, machine: str, *words, until: str | None = None) -> str:
     log = OUT / f"{name}.log"
     begin = time.monotonic()
     with log.open("wb") as said:
-        board = subprocess.Popen([QEMU, "-M", f"{VIRT},{machine}", "-cpu", "cortex-a7", "-smp", "1", "-nodefaults",
+        board = subprocess.Popen([*ENDS_WITH_US, QEMU, "-M", f"{VIRT},{machine}", "-cpu", "cortex-a7", "-smp", "1", "-nodefaults",
                                   "-display", "none", "-serial", "stdio", "-no-reboot", *DETERMINISTIC,
                                   *map(str, words)], stdin=subprocess.DEVNULL, stdout=said, stderr=subprocess.STDOUT)
         try:

@@ -28,6 +28,7 @@ CACHE = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cac
 QEMU = "/usr/bin/qemu-system-arm"  # the system's: require_qemu()
 BOARD = ["-M", "orangepi-pc", "-cpu", "cortex-a7,cntfrq=24000000", "-icount", "shift=0,sleep=off", "-m", "1024", "-nic", "none",
          "-nodefaults", "-display", "none", "-no-reboot"]
+ENDS_WITH_US = ["setpriv", "--pdeathsig", "KILL"]
 HYPERVISOR = ROOT / "build/hyp/hyp/amphion-hyp-orangepi-pc-icount.bin"
 HOST = ROOT / "build/hyp/tests/hyp/contend-host.bin"
 MAKE_BUNDLE = ROOT / "build/pc/emulator/make-bundle"
@@ -129,7 +130,7 @@ def is_whole(text: str) -> bool:
 def boot(name: str, image: pathlib.Path, log: pathlib.Path) -> str:
     """Until the plan is done, or the board says nothing for long."""
     with (log.with_suffix(".err").open("wb") as errors,
-          subprocess.Popen([QEMU, *BOARD, "-serial", f"file:{log}", "-kernel", image], stdin=subprocess.DEVNULL,
+          subprocess.Popen([*ENDS_WITH_US, QEMU, *BOARD, "-serial", f"file:{log}", "-kernel", image], stdin=subprocess.DEVNULL,
                            stdout=subprocess.DEVNULL, stderr=errors) as board):
         try:
             size, heard = 0, time.monotonic()
