@@ -66,7 +66,7 @@ machine::InstanceState read_state(const Stream& stream, const Surroundings& arou
   return state;
 }
 
-void write_state(const machine::InstanceState& state, Stream& stream) {
+void write_state(const machine::InstanceState& state, View ram, Stream& stream) {
   const auto vcpus = static_cast<std::uint32_t>(state.vcpus_size());
   if (vcpus_of(stream) != vcpus)
     throw StreamError("the template is for " + std::to_string(vcpus_of(stream)) + " vcpus, the instance has " +
@@ -85,7 +85,7 @@ void write_state(const machine::InstanceState& state, Stream& stream) {
   for (const auto& device : state.virtio()) {
     Section& section = stream.matching(slot_prefix(device.slot()), "");
     VirtioImage image = parse_virtio(section.view("virtio"), device.device_id());
-    from_neutral(device, image);
+    from_neutral(device, ram, image);
     stream.replace_opaque(section, "virtio", write_virtio(image));
   }
   pcie_from_neutral(state.pcie(), stream);
@@ -102,10 +102,10 @@ Problem from_qemu(View stream, const Surroundings& surroundings, machine::Instan
   return error.what();
 }
 
-Problem to_qemu(View template_stream, const machine::InstanceState& state, Bytes& stream) try {
+Problem to_qemu(View template_stream, const machine::InstanceState& state, View ram, Bytes& stream) try {
   if (auto problem = machine::validate(state)) return problem;
   Stream result = Stream::parse(template_stream);
-  write_state(state, result);
+  write_state(state, ram, result);
   stream = result.bytes();
   return {};
 } catch (const std::exception& error) {

@@ -26,7 +26,8 @@ struct Surroundings {
 // `state` is complete but for input_sequence (0) and vcpus_allowed (all), and passes machine::validate().
 [[nodiscard]] Problem from_qemu(View stream, const Surroundings& surroundings, machine::InstanceState& state);
 
-// Refuses a state that does not pass machine::validate() or does not fit the template's number of vCPUs.
-[[nodiscard]] Problem to_qemu(View template_stream, const machine::InstanceState& state, Bytes& stream);
+// Refuses a state that does not pass machine::validate() or does not fit the template's number of vCPUs. `ram`: the
+// instance's memory from ram_base on.
+[[nodiscard]] Problem to_qemu(View template_stream, const machine::InstanceState& state, View ram, Bytes& stream);
 
 }  // namespace amphion::qemu

@@ -47,13 +47,13 @@ std::uint64_t sectors_of(const machine::InstanceState& state) {
 }
 
 // The stream that QEMU shall load, or why it cannot be made of this state.
-link::Result<Bytes> incoming_stream(const CloneOptions& options, const machine::InstanceState& state) {
+link::Result<Bytes> incoming_stream(const CloneOptions& options, const machine::InstanceState& state, View ram) {
   if (auto problem = machine::validate(state)) return link::Error{ErrorCode::invalid, *problem};
   const auto base =
       template_stream(options.qemu, options.templates, machine::shape_of(state), state.counter_frequency());
   if (!base) return base.error();
   Bytes stream;
-  if (auto problem = to_qemu(*base, state, stream)) return link::Error{ErrorCode::invalid, *problem};
+  if (auto problem = to_qemu(*base, state, ram, stream)) return link::Error{ErrorCode::invalid, *problem};
   return stream;
 }
 
@@ -125,7 +125,7 @@ Clone::Clone(fs::path folder, machine::Shape shape, std::uint32_t frequency)
 Clone::~Clone() = default;
 
 link::Status Clone::prepare(const CloneOptions& options, const machine::InstanceState& state) {
-  const auto stream = incoming_stream(options, state);
+  const auto stream = incoming_stream(options, state, {});  // its memory is not whole yet
   if (!stream) return stream.error();
   const auto* network = network_of(state);
   if (network == nullptr || !network->network().link_up()) return {};
@@ -148,9 +148,12 @@ link::Status Clone::connect() {
 
 link::Result<std::unique_ptr<Clone>> Clone::start(const CloneOptions& options, const fs::path& folder,
                                                   const machine::InstanceState& state) {
-  auto stream = incoming_stream(options, state);
-  if (!stream) return stream.error();
   if (auto fits = check_folder(folder, state); !fits) return fits.error();
+  MappedFile memory;
+  if (auto mapped = memory.open(folder / memory_file, machine::shape_of(state).memory_bytes); !mapped)
+    return mapped.error();
+  auto stream = incoming_stream(options, state, memory.view());
+  if (!stream) return stream.error();
   remove_leftovers(folder);
   std::unique_ptr<Clone> clone(new Clone(folder, machine::shape_of(state), state.counter_frequency()));
   auto status = write_stream(folder / incoming_file, *stream);

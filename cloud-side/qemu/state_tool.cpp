@@ -74,9 +74,10 @@ int main(int argc, char** argv) {
   from->add_option("state", out)->required();
   from->add_option("--disk-sectors", sectors)->required();
   from->add_option("--frequency", frequency)->capture_default_str();
-  auto* to = app.add_subcommand("to", "sealed state into a template stream");
+  auto* to = app.add_subcommand("to", "sealed state, with its memory file, into a template stream");
   to->add_option("template", base)->required();
   to->add_option("state", state)->required();
+  to->add_option("ram", ram)->required();
   to->add_option("stream", out)->required();
   auto* print = app.add_subcommand("show", "print a sealed state");
   print->add_option("state", state)->required();
@@ -91,7 +92,8 @@ int main(int argc, char** argv) {
     write_file(out, sealed.data(), sealed.size());
   } else if (*to) {
     Bytes result;
-    if (auto problem = amphion::qemu::to_qemu(read_file(base), read_state(state), result)) refuse(*problem);
+    if (auto problem = amphion::qemu::to_qemu(read_file(base), read_state(state), read_file(ram), result))
+      refuse(*problem);
     write_file(out, reinterpret_cast<const char*>(result.data()), result.size());
   } else {
     show(read_state(state));

@@ -211,10 +211,17 @@ std::array<std::uint32_t, 2> split(std::uint64_t value) {
   return {static_cast<std::uint32_t>(value), static_cast<std::uint32_t>(value >> 32)};
 }
 
-std::uint16_t used_index(std::uint64_t used_ring, View ram) {
-  const std::uint64_t at = used_ring + 2 - machine::ram_base;
-  if (used_ring < machine::ram_base || at + 2 > ram.size()) fail("a used ring outside memory");
+// Of an available or a used ring. None: outside memory.
+std::optional<std::uint16_t> ring_index(std::uint64_t ring, View ram) {
+  const std::uint64_t at = ring + 2 - machine::ram_base;
+  if (ring < machine::ram_base || at > ram.size() || ram.size() - at < 2) return std::nullopt;
   return static_cast<std::uint16_t>(ram[at] | ram[at + 1] << 8);
+}
+
+std::uint16_t used_index(std::uint64_t used_ring, View ram) {
+  const auto index = ring_index(used_ring, ram);
+  if (!index) fail("a used ring outside memory");
+  return *index;
 }
 
 machine::VirtQueue neutral_queue(const VirtioImage& image, std::size_t n, View ram) {
@@ -232,12 +239,13 @@ machine::VirtQueue neutral_queue(const VirtioImage& image, std::size_t n, View r
   return q;
 }
 
-// QEMU polls the balloon's statistics only if it comes up with the driver's buffer in hand (the driver gives it once,
-// when it starts). If the driver has none there, QEMU finds the queue empty and goes on.
-void take_statistics(VirtioImage& image, const machine::VirtioDevice& device) {
+// QEMU polls the balloon's statistics only if it comes up with the driver's buffer in hand. A driver that is just
+// filling it in has not given it: to take it all the same would break the device.
+void take_statistics(VirtioImage& image, const machine::VirtioDevice& device, View ram) {
   const auto& q = device.queues(balloon_stats_queue);
-  if (q.ready() && (image.status & status_driver_ok) != 0)
-    image.queues[balloon_stats_queue].last_avail = static_cast<std::uint16_t>(q.used() + 1);
+  const auto given = static_cast<std::uint16_t>(q.used() + 1);
+  if (q.ready() && (image.status & status_driver_ok) != 0 && ring_index(q.driver(), ram) == given)
+    image.queues[balloon_stats_queue].last_avail = given;
 }
 
 // Frames that the phone had not sent yet, or that QEMU's own end left, are sent when the guest goes on; and QEMU asks
@@ -391,7 +399,7 @@ machine::VirtioDevice to_neutral(const VirtioImage& image, std::uint32_t slot, V
   return device;
 }
 
-void from_neutral(const machine::VirtioDevice& device, VirtioImage& image) {
+void from_neutral(const machine::VirtioDevice& device, View ram, VirtioImage& image) {
   image.host_features_sel = device.device_features_sel();
   image.guest_features_sel = device.driver_features_sel();
   image.status = static_cast<std::uint8_t>(device.status());
@@ -421,7 +429,7 @@ void from_neutral(const machine::VirtioDevice& device, VirtioImage& image) {
   if (device.has_balloon()) {
     image.num_pages = device.balloon().num_pages();
     image.actual = device.balloon().actual();
-    take_statistics(image, device);
+    take_statistics(image, device, ram);
   }
   image.started.reset();
   if ((image.status & status_driver_ok) != 0) image.started = 1;

@@ -76,7 +76,8 @@ struct VirtioImage {
 // back, so that whoever goes on takes them again.
 [[nodiscard]] machine::VirtioDevice to_neutral(const VirtioImage& image, std::uint32_t slot, View ram,
                                                std::uint64_t disk_sectors);
-// `image` comes from the template; what the neutral form does not say stays.
-void from_neutral(const machine::VirtioDevice& device, VirtioImage& image);
+// `image` comes from the template; what the neutral form does not say stays. `ram` as above: whether the driver has
+// given the balloon's buffer stands only there.
+void from_neutral(const machine::VirtioDevice& device, View ram, VirtioImage& image);
 
 }  // namespace amphion::qemu

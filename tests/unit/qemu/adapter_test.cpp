@@ -36,7 +36,7 @@ class Adapter : public testing::Test {
   static machine::InstanceState busy();
   static Bytes written(const machine::InstanceState& state) {
     Bytes stream;
-    const auto problem = to_qemu(base_, state, stream);
+    const auto problem = to_qemu(base_, state, ram_, stream);
     EXPECT_FALSE(problem) << *problem;
     return stream;
   }
@@ -200,7 +200,7 @@ TEST_F(Adapter, LinesFollowTheirDevices) {
 
 TEST_F(Adapter, AnotherNumberOfVcpusIsRefused) {
   Bytes stream;
-  const auto problem = to_qemu(base_, machine::cold_state({3, 64u << 20}, frequency, sectors), stream);
+  const auto problem = to_qemu(base_, machine::cold_state({3, 64u << 20}, frequency, sectors), ram_, stream);
   ASSERT_TRUE(problem);
   EXPECT_NE(problem->find("3"), std::string::npos);
   EXPECT_TRUE(stream.empty());
@@ -210,10 +210,10 @@ TEST_F(Adapter, AnInvalidStateIsRefused) {
   machine::InstanceState s = cold();
   s.mutable_virtio(0)->set_driver_features(1ull << 28);
   Bytes stream;
-  EXPECT_TRUE(to_qemu(base_, s, stream));
+  EXPECT_TRUE(to_qemu(base_, s, ram_, stream));
   s = cold();
   s.set_counter(~0ull);
-  EXPECT_TRUE(to_qemu(base_, s, stream));
+  EXPECT_TRUE(to_qemu(base_, s, ram_, stream));
 }
 
 TEST_F(Adapter, DamagedStreamsAreRefusedOrReadButNeverHarm) {

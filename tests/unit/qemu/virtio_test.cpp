@@ -57,6 +57,10 @@ Bytes memory_with_used(const VirtioImage& image) {
     const unsigned used = image.queues[n].last_avail - (statistics ? 1u : 0u);
     ram[at] = static_cast<std::uint8_t>(used);
     ram[at + 1] = static_cast<std::uint8_t>(used >> 8);
+    if (!statistics) continue;
+    const auto given = image.rings[n].avail + 2 - machine::ram_base;
+    ram[given] = static_cast<std::uint8_t>(used + 1);
+    ram[given + 1] = static_cast<std::uint8_t>((used + 1) >> 8);
   }
   return ram;
 }
@@ -88,7 +92,7 @@ TEST(Virtio, ThroughTheNeutralFormIsTheSame) {
     blank.features = 0;
     blank.features_low = 0;
     blank.staged_features = {};
-    from_neutral(device, blank);
+    from_neutral(device, ram, blank);
     if (slot == 0) image.config = blank.config;  // QEMU's own is a cache that may be empty
     EXPECT_EQ(write_virtio(blank), write_virtio(image)) << slot;
   }
@@ -104,6 +108,21 @@ TEST(Virtio, AHeldConsoleBufferIsGivenBack) {
   EXPECT_EQ(write_virtio(read), bytes);
   const auto device = to_neutral(read, 3, ram, 0);
   EXPECT_EQ(device.queues(1).last_avail(), device.queues(1).used());
+}
+
+// QEMU would find more taken than was ever given, and break the device.
+TEST(Virtio, StatisticsThatTheDriverIsFillingInAreNotTaken) {
+  VirtioImage image = image_of(machine::virtio_balloon);
+  const Bytes ram = memory_with_used(image);
+  const machine::VirtioDevice device = to_neutral(image, 7, ram, 0);
+  const auto given = image.rings[2].avail + 2 - machine::ram_base;
+  Bytes filling = ram;
+  filling[given] = ram[image.rings[2].used + 2 - machine::ram_base];
+  for (const auto& [memory, taken] : {std::pair(View(ram), 1u), {View(filling), 0u}, {View(), 0u}}) {
+    VirtioImage written = image;
+    from_neutral(device, memory, written);
+    EXPECT_EQ(written.queues[2].last_avail, device.queues(2).used() + taken);
+  }
 }
 
 TEST(Virtio, ARequestUnderWayIsRefused) {
