@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: Apache-2.0
-// See fault_report.hpp. A handler of signals allocates nothing and takes no lock.
+// See fault_report.hpp. Nothing in the handler allocates.
 #include "phone-side/phoned/fault_report.hpp"
 
 #include <execinfo.h>
