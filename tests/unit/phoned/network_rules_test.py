@@ -13,6 +13,7 @@ import unittest
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 SCRIPT = ROOT / "toolchain" / "rootfs" / "host" / "usr" / "sbin" / "amphion-network"
+BUSYBOX = pathlib.Path(os.environ.get("AMPHION_CACHE", pathlib.Path.home() / ".cache" / "amphion")) / "scx/bin/busybox"
 OUTSIDE, UPLINK = "198.51.100.2", "198.51.100.1"
 CONTROL_PORT = 7447
 
@@ -213,6 +214,10 @@ def main():
     run("mount", "-t", "sysfs", "sys", "/sys")  # of this network
     run("ip", "link", "set", "lo", "up")
     tools = tempfile.mkdtemp(dir="/run")
+    if not BUSYBOX.exists():
+        sys.exit(f"there is no {BUSYBOX}: run toolchain/scx.sh")
+    for applet in ("ifconfig", "brctl"):
+        os.symlink(BUSYBOX, f"{tools}/{applet}")
     os.symlink("/bin/true", f"{tools}/udhcpd")  # leases are the whole phone's tests'
     os.environ["PATH"] = f"{tools}:/usr/sbin:/sbin:{os.environ['PATH']}"
     unittest.main()
