@@ -11,4 +11,7 @@ set_up() {
     "$TOOLCHAIN_DIR/$part.sh"
   done
 }
+check_disk 1 "$AMPHION_CACHE"
+exec {lock}>"$AMPHION_CACHE/lock"
+flock --nonblock "$lock" || { say "another set-up is at work in $AMPHION_CACHE: waiting for it"; flock "$lock"; }
 step set-up set_up
