@@ -7,7 +7,6 @@
 
 #include <array>
 #include <csignal>
-#include <cstdint>
 #include <cstdio>
 #include <string_view>
 
@@ -39,8 +38,7 @@ void report_faults() {
   sigaltstack(&alternate, nullptr);  // of the first thread; the others have none
   struct sigaction action {};
   action.sa_sigaction = report;
-  action.sa_flags =
-      SA_SIGINFO | SA_ONSTACK | static_cast<int>(SA_RESETHAND);  // and so the fault comes again, and ends it
+  action.sa_flags = SA_SIGINFO | SA_ONSTACK | static_cast<int>(SA_RESETHAND);
   for (const int signal : {SIGSEGV, SIGBUS, SIGILL, SIGFPE, SIGABRT}) sigaction(signal, &action, nullptr);
 }
 
